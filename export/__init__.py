@@ -1,0 +1,1 @@
+"""From a trained network to a verified bundle: ONNX, INT8, model card."""

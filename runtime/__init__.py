@@ -1,0 +1,1 @@
+"""What runs on the device: front end, windows, bundle, inference, alerts, engine, sinks, command line."""
