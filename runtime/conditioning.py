@@ -1,0 +1,339 @@
+"""From counts at the device's rate to the twelve leads at the model rate: int16, 1 LSB = 1 microvolt.
+
+Two linear-phase FIR filters with integer coefficients, each rounded once:
+
+1. resampling: a Kaiser-windowed sinc (pass band to 40 Hz, 60 dB down from 50 Hz), evaluated at the output instants,
+   so one design serves every device rate; a mains notch, when asked for, is folded into the same coefficients;
+2. high-pass: the signal minus a cascade of two moving averages, -3 dB at 0.45 Hz.
+
+Every product and partial sum is an integer below 2**53, so float64 matrix products give the same bits as 64-bit
+integer accumulation in C, in any order of summation. Work is done in blocks at fixed places of the stream, so the
+output does not depend on how the input was cut. Before its first and after its last sample the signal is taken to be
+constant, which makes a 10 s record 10 s long after conditioning and starts a stream without a step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+
+import numpy as np
+import numpy.typing as npt
+
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
+from ecg_edge.firmware_bridge.leads import LEADS, derivation
+from ecg_edge.firmware_bridge.recording import Recording
+
+from .contract import Contract
+
+BLOCK = 25  # model samples worked on at once: 0.25 s, the longest hop that the design allows for rhythm rules
+RATES = (100, 2000)  # device rates in Hz that can be resampled; below 100 Hz there is no pass band to 40 Hz
+PV_PER_LSB = (1, 10**8)  # picovolts per count; above 100 microvolts per count an ECG has no shape left
+KERNEL_SECONDS = 0.18  # half length of the resampling kernel: 10 Hz of transition at 60 dB needs 3.63 / 10 Hz in all
+KAISER_BETA = 5.653  # Kaiser (1974): 0.1102 * (60 dB - 8.7)
+COEFFICIENT_BITS = 20  # resampling coefficients sum to 2**20; 12 bits finer than the notch's depth needs
+FRACTION_BITS = 4  # both filters work in 1/16 microvolt: rounding noise stays below the int16 output's own
+NANOVOLT_SIXTEENTHS = 2_000_000  # picovolts of 1/16 microvolt, times 32: see _to_sixteenths
+SIXTEENTHS_LIMIT = 2**27 - 1  # 8.4 V; an input beyond it is no electrode's voltage
+NOTCH_HALF_WIDTH_HZ = 0.5  # grid frequency stays within this in normal operation (EN 50160: 1 % of 50 Hz)
+REBASE_LIMIT = 2**22  # half the 24-bit range, so that a re-based signal cannot overflow it
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """A stretch of conditioned signal."""
+
+    signal: npt.NDArray[np.int16]
+    """(samples, 12) at the model rate, 1 LSB = 1 microvolt; leads that are not there are zero."""
+    invalid: npt.NDArray[np.bool_]
+    """(samples, 12): True where the electrode was off or the sample lost; the signal then holds its last value."""
+
+
+class Conditioner:
+    """Streaming front end of one source; feed it chunks of any length, then flush it once."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        rate: int,
+        pv_per_lsb: int,
+        leads: Sequence[str],
+        mains: int | None = None,
+    ) -> None:
+        """Prepare the filters.
+
+        rate: device rate in Hz, 100 to 2000; pv_per_lsb: picovolts per count; leads: canonical name of each channel;
+        mains: 50 or 60 to null the grid's frequency, None for the low-pass alone (60 dB at either).
+        Raises EcgEdgeError for a rate, gain or notch that cannot be served.
+        """
+        if not RATES[0] <= rate <= RATES[1]:
+            raise EcgEdgeError(
+                f"sampling rate {rate} Hz is outside {RATES[0]} to {RATES[1]} Hz: set the device to a rate in it"
+            )
+        if not PV_PER_LSB[0] <= pv_per_lsb <= PV_PER_LSB[1]:
+            raise EcgEdgeError(f"gain of {pv_per_lsb} pV per LSB is outside {PV_PER_LSB}: check the device's gain")
+        if mains is not None and (mains not in (50, 60) or rate < 2 * (mains + 1)):
+            raise EcgEdgeError(f"a {mains} Hz notch at {rate} Hz is impossible: 50 or 60, from a rate of 122 Hz up")
+        self._derivation = derivation(leads)
+        self.present: npt.NDArray[np.bool_] = self._derivation.any(axis=1)
+        self.saturated = 0  # model samples that did not fit int16 (or 8.4 V before the high-pass)
+        self.samples_in = 0
+        self.samples_out = 0
+
+        self._rate = rate
+        self._model_rate = contract.rate
+        self._pv = pv_per_lsb
+        self._half = floor(KERNEL_SECONDS * rate) + 1
+        self._delay = contract.highpass_boxcar - 1
+        self._lead_in = -self._delay % BLOCK  # blocks start so that a hop's last sample is a block's last sample
+        # The last input of any output comes this much later than the output's own instant.
+        self.delay_seconds = self._half / rate + self._delay / contract.rate
+        self._resample = {
+            phase: _resampling_matrix(phase, rate, contract.rate, self._half, mains)
+            for phase in {self._block_start(b) % contract.rate for b in range(4)}
+        }
+        self._highpass = _highpass_matrix(contract.highpass_boxcar)
+        self._derive = self._derivation.T.astype(np.float64)
+
+        channels = len(leads)
+        self._block = -1  # number of the next block; block 0 would start at model sample -lead_in
+        self._begun = False
+        capacity = max(m.shape[1] for m in self._resample.values()) + rate
+        self._input = np.zeros((capacity, channels))
+        self._input_invalid = np.zeros((capacity, channels), dtype=np.bool_)
+        self._filled = 0
+        self._any_invalid = False
+        self._sixteenths = np.zeros((2 * self._delay + BLOCK, len(LEADS)))
+        self._mask = np.zeros((self._delay + BLOCK, len(LEADS)), dtype=np.bool_)
+        self._mask_set = False
+        self._held = np.zeros(channels, dtype=np.int64)
+        self._offset = np.zeros(channels, dtype=np.int64)
+        self._off = np.zeros(channels, dtype=np.bool_)
+
+    def push(
+        self, counts: npt.NDArray[np.int32], invalid: npt.NDArray[np.bool_] | None = None
+    ) -> Conditioned:
+        """Take counts (n, channels) and return what they complete: a whole number of blocks, often none.
+
+        invalid: True (n, channels) where a sample is missing or its electrode off.
+        """
+        self.samples_in += len(counts)
+        return self._push(self._bridge(counts, invalid), invalid)
+
+    def flush(self) -> Conditioned:
+        """Return the rest of the signal, as if its last sample lasted; the conditioner is then finished."""
+        total = ceil(self.samples_in * self._model_rate / self._rate)
+        rest = total - self.samples_out
+        if rest <= 0:
+            return _stack([])
+        row = self._held[np.newaxis]
+        invalid = self._off[np.newaxis]
+        parts = []
+        while self.samples_out < total:
+            n = self._rate // 4
+            parts.append(self._push(np.repeat(row, n, axis=0), np.repeat(invalid, n, axis=0)))
+        tail = _stack(parts)
+        self.samples_out = total
+        return Conditioned(tail.signal[:rest], tail.invalid[:rest])
+
+    def _bridge(
+        self, counts: npt.NDArray[np.int32], invalid: npt.NDArray[np.bool_] | None
+    ) -> npt.NDArray[np.integer]:
+        """Hold the last value through invalid samples, and go on from it without a step when the signal returns.
+
+        A returning electrode has another offset voltage; the high-pass would smear that step over seconds.
+        """
+        if not len(counts):
+            return counts
+        dirty = invalid is not None and invalid.any()
+        if not dirty and not self._off.any() and not self._offset.any():
+            self._held = counts[-1].astype(np.int64)
+            return counts
+        bridged = counts.astype(np.int64)
+        bad = invalid if invalid is not None else np.zeros(counts.shape, dtype=np.bool_)
+        for c in range(counts.shape[1]):
+            column, off = bridged[:, c], bad[:, c]
+            was_off = np.concatenate((self._off[c : c + 1], off[:-1]))
+            edges = [0, *np.flatnonzero(off[1:] != off[:-1]) + 1, len(off)]
+            for start, stop in zip(edges[:-1], edges[1:], strict=True):
+                if off[start]:
+                    column[start:stop] = self._held[c]
+                    continue
+                if was_off[start]:
+                    self._offset[c] = self._held[c] - column[start]
+                    if abs(self._offset[c]) > REBASE_LIMIT:
+                        self._offset[c] = 0
+                column[start:stop] += self._offset[c]
+                self._held[c] = column[stop - 1]
+            self._off[c] = off[-1]
+        return bridged
+
+    def _push(
+        self, counts: npt.NDArray[np.integer], invalid: npt.NDArray[np.bool_] | None
+    ) -> Conditioned:
+        if not len(counts):
+            return _stack([])
+        if not self._begun:
+            self._begin(counts[0], invalid[0] if invalid is not None else None)
+        parts = []
+        taken = 0
+        while taken < len(counts):
+            piece = min(len(counts) - taken, len(self._input) - self._filled)
+            end = self._filled + piece
+            self._input[self._filled : end] = counts[taken : taken + piece]
+            if invalid is not None:
+                flags = invalid[taken : taken + piece]
+                self._input_invalid[self._filled : end] = flags
+                self._any_invalid = self._any_invalid or bool(flags.any())
+            elif self._any_invalid:
+                self._input_invalid[self._filled : end] = False
+            self._filled = end
+            taken += piece
+            while self._filled >= self._resample[self._block_start(self._block) % self._model_rate].shape[1]:
+                part = self._work_block()
+                if part is not None:
+                    parts.append(part)
+        return _stack(parts)
+
+    def _begin(self, first: npt.NDArray[np.integer], invalid: npt.NDArray[np.bool_] | None) -> None:
+        """Fill the past with the first sample."""
+        self._block = 0
+        past = self._half - 1 - self._block_start(0) // self._model_rate
+        self._input[:past] = first
+        self._filled = past
+        self._begun = True
+
+    def _block_start(self, block: int) -> int:
+        """Return the first model sample of a block times the device rate: its place among the input samples."""
+        return (block * BLOCK - self._lead_in) * self._rate
+
+    def _work_block(self) -> Conditioned | None:
+        matrix = self._resample[self._block_start(self._block) % self._model_rate]
+        span = matrix.shape[1]
+        accumulated = (matrix @ self._input[:span]) @ self._derive  # exact: below 2**48
+        fresh = self._to_sixteenths(accumulated)
+
+        first = self._block == 0
+        if first:
+            self._sixteenths[:] = fresh[0]  # the past is constant, and so is the lead-in
+        self._sixteenths[:-BLOCK] = self._sixteenths[BLOCK:]
+        self._sixteenths[-BLOCK:] = fresh
+        invalid = self._shift_mask()
+
+        advance = self._block_start(self._block + 1) // self._model_rate
+        advance -= self._block_start(self._block) // self._model_rate
+        self._input[: self._filled - advance] = self._input[advance : self._filled]
+        if self._any_invalid:
+            self._input_invalid[: self._filled - advance] = self._input_invalid[advance : self._filled]
+            self._any_invalid = bool(self._input_invalid[: self._filled - advance].any())
+        self._filled -= advance
+        self._block += 1
+
+        # The block of the output ends `delay` samples before the newest resampled one.
+        end = self._block * BLOCK - self._lead_in - self._delay
+        if end <= 0:
+            return None
+        volts = np.floor(self._highpass @ self._sixteenths + 0.5)
+        low, high = volts.min(), volts.max()
+        if high > 32767 or low < -32767:
+            self.saturated += int(np.count_nonzero((volts > 32767) | (volts < -32767)))
+            np.clip(volts, -32767, 32767, out=volts)
+        self.samples_out += BLOCK
+        return Conditioned(volts.astype(np.int16), invalid)
+
+    def _to_sixteenths(self, accumulated: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Scale sums of half LSB x 2**20 to 1/16 microvolt, in two roundings that fit 64-bit integers."""
+        fine = np.floor(accumulated * 2.0 ** (FRACTION_BITS - COEFFICIENT_BITS) + 0.5)  # 1/32 LSB
+        scaled = fine.astype(np.int64)
+        scaled *= self._pv
+        scaled += NANOVOLT_SIXTEENTHS // 2
+        scaled //= NANOVOLT_SIXTEENTHS
+        if scaled.max() > SIXTEENTHS_LIMIT or scaled.min() < -SIXTEENTHS_LIMIT:
+            self.saturated += int(np.count_nonzero(np.abs(scaled) > SIXTEENTHS_LIMIT))
+            np.clip(scaled, -SIXTEENTHS_LIMIT, SIXTEENTHS_LIMIT, out=scaled)
+        return scaled.astype(np.float64)
+
+    def _shift_mask(self) -> npt.NDArray[np.bool_]:
+        """Move the invalid flags on by a block and return those of the block that leaves the high-pass."""
+        if not self._any_invalid and not self._mask_set:
+            return np.zeros((BLOCK, len(LEADS)), dtype=np.bool_)
+        self._mask[:-BLOCK] = self._mask[BLOCK:]
+        k0 = self._block_start(self._block)
+        places = (k0 + np.arange(BLOCK + 1) * self._rate) // self._model_rate - k0 // self._model_rate
+        near = self._half - 1 + places  # rows of self._input at and after each output's instant
+        hit = np.logical_or.reduceat(self._input_invalid[: near[-1]], near[:-1], axis=0)
+        self._mask[-BLOCK:] = (hit @ (self._derivation.T != 0)).astype(np.bool_)
+        self._mask_set = bool(self._mask.any())
+        return self._mask[:BLOCK].copy()
+
+
+def condition(recording: Recording, contract: Contract, mains: int | None = None) -> Conditioned:
+    """Return a whole recording conditioned: ceil(seconds * model rate) samples."""
+    conditioner = Conditioner(contract, recording.rate, recording.pv_per_lsb, recording.leads, mains)
+    return _stack([conditioner.push(recording.counts, recording.invalid), conditioner.flush()])
+
+
+def _stack(parts: list[Conditioned]) -> Conditioned:
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return Conditioned(np.zeros((0, len(LEADS)), np.int16), np.zeros((0, len(LEADS)), np.bool_))
+    return Conditioned(np.concatenate([p.signal for p in parts]), np.concatenate([p.invalid for p in parts]))
+
+
+def _resampling_matrix(
+    phase: int, rate: int, model_rate: int, half: int, mains: int | None
+) -> npt.NDArray[np.float64]:
+    """Return the integer matrix (BLOCK, span) that makes a block of outputs from the inputs it spans.
+
+    phase: the first output's instant behind its input sample, in 1 / (rate * model_rate) s. Row r holds the kernel
+    of output r: 2 * half taps around that output's instant.
+    """
+    places = phase + np.arange(BLOCK) * rate
+    span = int(places[-1] // model_rate) + 2 * half
+    matrix = np.zeros((BLOCK, span))
+    for row, place in enumerate(places):
+        start = int(place // model_rate)
+        matrix[row, start : start + 2 * half] = resampling_kernel(int(place % model_rate), rate, model_rate, half, mains)
+    return matrix
+
+
+def resampling_kernel(
+    phase: int, rate: int, model_rate: int, half: int, mains: int | None
+) -> npt.NDArray[np.float64]:
+    """Return the integer taps (2 * half,), summing to 2**20, of an output that lies phase / model_rate after a sample.
+
+    The ideal low-pass at 45 Hz under a Kaiser window (Kaiser 1974). With `mains`, the smallest change of the taps
+    (in the least-squares sense) that makes the response zero at the mains frequency and 0.5 Hz beside it.
+    """
+    cutoff = 45.0  # half way between the contract's pass band (40 Hz) and stop band (50 Hz)
+    seconds = (np.arange(-half + 1, half + 1) - phase / model_rate) / rate
+    inside = np.abs(seconds) < KERNEL_SECONDS
+    shape = np.zeros(2 * half)
+    shape[inside] = np.i0(KAISER_BETA * np.sqrt(1 - (seconds[inside] / KERNEL_SECONDS) ** 2))
+    taps = np.sinc(2 * cutoff * seconds) * shape
+    taps /= taps.sum()
+    if mains is not None:
+        lines = np.array([mains - NOTCH_HALF_WIDTH_HZ, mains, mains + NOTCH_HALF_WIDTH_HZ])
+        angles = 2 * np.pi * lines[:, np.newaxis] * seconds
+        constraints = np.vstack((np.cos(angles), np.sin(angles), np.ones_like(seconds))) * inside
+        excess = constraints @ taps
+        excess[-1] -= 1.0
+        taps = taps - np.linalg.pinv(constraints) @ excess
+    integers = np.rint(taps * 2**COEFFICIENT_BITS)
+    integers[np.argmax(integers)] += 2**COEFFICIENT_BITS - integers.sum()  # a constant passes exactly
+    return integers
+
+
+def _highpass_matrix(boxcar: int) -> npt.NDArray[np.float64]:
+    """Return the matrix (BLOCK, 2 * (boxcar - 1) + BLOCK) of the high-pass, from 1/16 microvolt to microvolt.
+
+    Two cascaded moving averages make a triangle of weights that sum to boxcar**2, a power of two; dividing by it and
+    by 16 is exact in binary, so each element is an integer times that power and the product rounds only once.
+    """
+    triangle = np.convolve(np.ones(boxcar), np.ones(boxcar))
+    kernel = -triangle
+    kernel[boxcar - 1] += boxcar**2
+    matrix = np.zeros((BLOCK, 2 * (boxcar - 1) + BLOCK))
+    for row in range(BLOCK):
+        matrix[row, row : row + len(kernel)] = kernel
+    return matrix / (boxcar**2 * 2**FRACTION_BITS)

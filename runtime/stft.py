@@ -1,0 +1,139 @@
+"""Fixed-point short-time Fourier transform: int16 signal in, 8-bit log power out, the same bits in NumPy and in C.
+
+A frame is normalised to 24 magnitude bits by one block exponent, multiplied by a Q15 Hann window (rounded), turned by
+a direct DFT with Q15 twiddles in 64-bit accumulators, and rounded once. There is no stage scaling and nothing can
+overflow, so the signal-to-quantization-noise ratio does not fall with the signal's amplitude. The transform's result
+has at most 27 bits, so its power is below 2**53; hence every number below is an integer that float64 holds exactly,
+and matrix products in float64 give what 64-bit integers would, in any order of summation.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .contract import Contract
+
+Q15 = 32767  # tables are scaled by this, not by 32768, so that 1.0 fits a signed 16-bit entry
+MAGNITUDE_BITS = 24  # of a normalised frame
+MANTISSA_BITS = 8  # leading bits of the power that its logarithm is looked up from
+FLOAT64_BIAS = 1023  # of an IEEE 754 double's exponent
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One fixed-point transform of each frame: spectrum = (re + j im) * 2**exponent, in units of the input."""
+
+    re: npt.NDArray[np.float64]
+    """(..., bins) integers of at most 27 bits."""
+    im: npt.NDArray[np.float64]
+    exponent: npt.NDArray[np.int32]
+    """(...,) of each frame."""
+
+
+def window_table(length: int) -> npt.NDArray[np.int16]:
+    """Return the periodic Hann window (length,) in Q15."""
+    return np.rint(Q15 * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length))).astype(np.int16)
+
+
+def twiddle_tables(length: int, bins: int) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
+    """Return cosine and minus sine (length, bins) in Q15, of the angles 2 pi n k / length."""
+    angle = 2 * np.pi * (np.outer(np.arange(length), np.arange(bins)) % length) / length
+    return np.rint(Q15 * np.cos(angle)).astype(np.int16), np.rint(-Q15 * np.sin(angle)).astype(np.int16)
+
+
+class Stft:
+    """The transform of one contract, its tables prepared."""
+
+    def __init__(self, contract: Contract, bins: int | None = None) -> None:
+        """Prepare the tables; `bins` overrides the contract's number of bins (tests look at all of them)."""
+        self.length = contract.stft_length
+        self.hop = contract.stft_hop
+        self.bins = contract.stft_bins if bins is None else bins
+        self.shift = 12 + self.length.bit_length() - 1  # |spectrum| < 2**24 * (length / 2) * 2**15 before, 2**26 after
+        self._window = window_table(self.length).astype(np.float64) * 2.0**-15
+        self._twiddles = np.hstack(twiddle_tables(self.length, self.bins)).astype(np.float64)
+        steps = contract.log_steps_per_octave
+        self._log = _log_table(steps)
+        self._log_zero = (FLOAT64_BIAS - 1) << MANTISSA_BITS
+        # log2 of the power in input units: minus twice the binary scale of the spectrum, minus the floor.
+        self._log_offset = steps * (2 * (15 - self.shift) + contract.log_floor_octave)
+        self._log_per_exponent = 2 * steps
+
+    def transform(self, frames: npt.NDArray[np.integer]) -> Transform:
+        """Return the spectra of frames (..., length) of integers of at most 32 bits."""
+        x = frames.astype(np.float64)
+        _, bits = np.frexp(np.abs(x).max(axis=-1))
+        up = np.where(bits > 0, MAGNITUDE_BITS - bits, 0).astype(np.int32)
+        re, im = self._spectrum(x, up)
+        return Transform(re, im, self.shift - 15 - up)
+
+    def frames(self, signal: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+        """Return the log power (..., bins, frames) of all frames that lie wholly within signal (..., samples)."""
+        x = self._cut(signal)
+        _, bits = np.frexp(np.abs(x).max(axis=-1))
+        up = MAGNITUDE_BITS - bits
+        re, im = self._spectrum(x, up)
+        re *= re
+        im *= im
+        re += im
+        return np.swapaxes(self._log_steps(re, up), -1, -2)
+
+    def _cut(self, signal: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        """Return a copy of the overlapping frames (..., frames, length) of signal (..., samples)."""
+        count = (signal.shape[-1] - self.length) // self.hop + 1
+        if count < 1:
+            return np.zeros((*signal.shape[:-1], 0, self.length))
+        step = signal.strides[-1]
+        view = np.lib.stride_tricks.as_strided(
+            signal,
+            (*signal.shape[:-1], count, self.length),
+            (*signal.strides[:-1], self.hop * step, step),
+            writeable=False,
+        )
+        return view.astype(np.float64, order="C")
+
+    def _spectrum(
+        self, x: npt.NDArray[np.float64], up: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the integers (re, im) of float64 frames x (..., length), each times 2**up (...)."""
+        x *= self._window
+        x *= np.ldexp(1.0, up)[..., np.newaxis]
+        x += 0.5
+        np.floor(x, out=x)
+        both = (x.reshape(-1, self.length) @ self._twiddles).reshape(*x.shape[:-1], 2 * self.bins)
+        both *= 2.0**-self.shift
+        both += 0.5
+        np.floor(both, out=both)
+        return both[..., : self.bins], both[..., self.bins :]
+
+    def _log_steps(self, power: npt.NDArray[np.float64], up: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+        """Return 8-bit log2 of power (..., bins), integers below 2**53 scaled by 2**(2 up)."""
+        # An integer in float64 shows its leading bit and the eight after it in its own bits.
+        index = (np.ascontiguousarray(power).view(np.int64) >> (52 - MANTISSA_BITS)) - self._log_zero
+        np.maximum(index, 0, out=index)  # power zero
+        steps = self._log[index]
+        steps -= (self._log_offset + self._log_per_exponent * up)[..., np.newaxis].astype(np.int32)
+        np.maximum(steps, 0, out=steps)
+        np.minimum(steps, 255, out=steps)
+        return steps.astype(np.uint8)
+
+
+def _log_table(steps_per_octave: int) -> npt.NDArray[np.int32]:
+    """Return floor(steps * log2(power)) by (leading bit + 1, next eight bits) of the power; row 0 stands for zero.
+
+    Exact: 1 + m / 256 >= 2**(j / steps) is decided in integers as (256 + m)**steps >= 2**j * 256**steps.
+    """
+    size = 2**MANTISSA_BITS
+    fraction = [
+        sum((size + m) ** steps_per_octave >= 2**j * size**steps_per_octave for j in range(1, steps_per_octave))
+        for m in range(size)
+    ]
+    octaves = np.arange(-1, 53)[:, np.newaxis] * steps_per_octave + np.array(fraction)
+    octaves[0] = -(2**20)  # below any floor
+    return octaves.astype(np.int32).ravel()
+
+
+def spectrogram(signal: npt.NDArray[np.int16], contract: Contract) -> npt.NDArray[np.uint8]:
+    """Return the 8-bit log power (..., bins, frames) of a conditioned signal (..., samples)."""
+    return Stft(contract).frames(signal)
