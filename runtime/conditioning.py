@@ -28,7 +28,9 @@ from .contract import Contract
 BLOCK = 25  # model samples worked on at once: 0.25 s, the longest hop that the design allows for rhythm rules
 RATES = (100, 2000)  # device rates in Hz that can be resampled; below 100 Hz there is no pass band to 40 Hz
 PV_PER_LSB = (1, 10**8)  # picovolts per count; above 100 microvolts per count an ECG has no shape left
-KERNEL_SECONDS = 0.18  # half length of the resampling kernel: 10 Hz of transition at 60 dB needs 3.63 / 10 Hz in all
+KERNEL_SECONDS = (
+    0.18  # half length of the resampling kernel: 10 Hz of transition at 60 dB needs 3.63 / 10 Hz in all
+)
 KAISER_BETA = 5.653  # Kaiser (1974): 0.1102 * (60 dB - 8.7)
 COEFFICIENT_BITS = 20  # resampling coefficients sum to 2**20; 12 bits finer than the notch's depth needs
 FRACTION_BITS = 4  # both filters work in 1/16 microvolt: rounding noise stays below the int16 output's own
@@ -70,9 +72,13 @@ class Conditioner:
                 f"sampling rate {rate} Hz is outside {RATES[0]} to {RATES[1]} Hz: set the device to a rate in it"
             )
         if not PV_PER_LSB[0] <= pv_per_lsb <= PV_PER_LSB[1]:
-            raise EcgEdgeError(f"gain of {pv_per_lsb} pV per LSB is outside {PV_PER_LSB}: check the device's gain")
+            raise EcgEdgeError(
+                f"gain of {pv_per_lsb} pV per LSB is outside {PV_PER_LSB}: check the device's gain"
+            )
         if mains is not None and (mains not in (50, 60) or rate < 2 * (mains + 1)):
-            raise EcgEdgeError(f"a {mains} Hz notch at {rate} Hz is impossible: 50 or 60, from a rate of 122 Hz up")
+            raise EcgEdgeError(
+                f"a {mains} Hz notch at {rate} Hz is impossible: 50 or 60, from a rate of 122 Hz up"
+            )
         self._derivation = derivation(leads)
         self.present: npt.NDArray[np.bool_] = self._derivation.any(axis=1)
         self.saturated = 0  # model samples that did not fit int16 (or 8.4 V before the high-pass)
@@ -84,7 +90,9 @@ class Conditioner:
         self._pv = pv_per_lsb
         self._half = floor(KERNEL_SECONDS * rate) + 1
         self._delay = contract.highpass_boxcar - 1
-        self._lead_in = -self._delay % BLOCK  # blocks start so that a hop's last sample is a block's last sample
+        self._lead_in = (
+            -self._delay % BLOCK
+        )  # blocks start so that a hop's last sample is a block's last sample
         # The last input of any output comes this much later than the output's own instant.
         self.delay_seconds = self._half / rate + self._delay / contract.rate
         self._resample = {
@@ -167,9 +175,7 @@ class Conditioner:
             self._off[c] = off[-1]
         return bridged
 
-    def _push(
-        self, counts: npt.NDArray[np.integer], invalid: npt.NDArray[np.bool_] | None
-    ) -> Conditioned:
+    def _push(self, counts: npt.NDArray[np.integer], invalid: npt.NDArray[np.bool_] | None) -> Conditioned:
         if not len(counts):
             return _stack([])
         if not self._begun:
@@ -293,7 +299,9 @@ def _resampling_matrix(
     matrix = np.zeros((BLOCK, span))
     for row, place in enumerate(places):
         start = int(place // model_rate)
-        matrix[row, start : start + 2 * half] = resampling_kernel(int(place % model_rate), rate, model_rate, half, mains)
+        matrix[row, start : start + 2 * half] = resampling_kernel(
+            int(place % model_rate), rate, model_rate, half, mains
+        )
     return matrix
 
 

@@ -1,0 +1,243 @@
+"""Model bundles: a folder with `bundle.json`, the model and its card, checked before anything in it is used.
+
+Loading verifies names, sizes, hashes and the signal contract first. A bundle holds JSON, Markdown and model graphs;
+nothing in it is unpickled, imported or run, and models are given to the runtime as bytes, so a graph cannot reach
+for files beside it.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
+
+from .classes import ClassInfo
+from .contract import Contract
+
+SCHEMA = 1
+MANIFEST = "bundle.json"
+SHIPPED = Path(__file__).parent / "bundles"
+SIZE_LIMIT = 64 * 2**20  # bytes of one file: a hundred times what an edge model needs
+
+
+class BundleError(EcgEdgeError):
+    """A bundle that cannot be trusted or used."""
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a file of the bundle must be."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured figure."""
+
+    data: str
+    """Data set, with its subset."""
+    split: str
+    """What was held out and how (`fold 9, patients apart`)."""
+    metric: str
+    """Name of the figure (`macro_auroc`)."""
+    value: float
+    low: float | None = None
+    """Lower end of the 95 % interval."""
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """What the model must answer to the built-in test signal."""
+
+    front_end_sha256: str
+    """Hash of the integers that the front end computes from it: the same on every machine."""
+    logits: tuple[float, ...]
+    tolerance: float
+    """Largest difference of a logit; machines differ in the last bits of their INT8 kernels' float parts."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `bundle.json`."""
+
+    name: str
+    version: str
+    classes: tuple[ClassInfo, ...]
+    contract: Contract
+    files: dict[str, FileInfo]
+    """Every file but the manifest itself, by name."""
+    models: dict[str, str]
+    """File of each backend: `{"onnx": "model.onnx"}`."""
+    self_test: SelfTest
+    licence: str
+    metrics: tuple[Metric, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """How it was made: data, settings, seeds, versions, commands."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the manifest as JSON types."""
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "version": self.version,
+            "classes": [asdict(c) for c in self.classes],
+            "contract": self.contract.to_dict(),
+            "contract_sha256": self.contract.sha256,
+            "files": {name: asdict(info) for name, info in self.files.items()},
+            "models": self.models,
+            "self_test": asdict(self.self_test),
+            "licence": self.licence,
+            "metrics": [asdict(m) for m in self.metrics],
+            "provenance": self.provenance,
+        }
+
+    def to_json(self) -> str:
+        """Return the text of `bundle.json`."""
+        return json.dumps(self.to_dict(), indent=1, sort_keys=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Return the manifest in `data`; raises BundleError or ContractError for anything that is not one."""
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            raise BundleError(
+                f"bundle.json has schema {_peek(data)}, this version reads {SCHEMA}: export it again"
+            )
+        try:
+            manifest = cls(
+                name=_text(data["name"]),
+                version=_text(data["version"]),
+                classes=tuple(_class(c) for c in data["classes"]),
+                contract=Contract.from_dict(data["contract"]),
+                files={
+                    _plain(n): FileInfo(_text(f["sha256"]), int(f["bytes"])) for n, f in data["files"].items()
+                },
+                models={_text(k): _plain(v) for k, v in data["models"].items()},
+                self_test=SelfTest(
+                    _text(data["self_test"]["front_end_sha256"]),
+                    tuple(float(v) for v in data["self_test"]["logits"]),
+                    float(data["self_test"]["tolerance"]),
+                ),
+                licence=_text(data["licence"]),
+                metrics=tuple(Metric(**m) for m in data["metrics"]),
+                provenance=dict(data["provenance"]),
+            )
+            contract_hash = data["contract_sha256"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(
+                f"bundle.json is damaged ({_reason(error)}): fetch or export the bundle again"
+            ) from error
+        if contract_hash != manifest.contract.sha256:
+            raise BundleError(
+                "the signal contract in bundle.json does not match its hash: fetch the bundle again"
+            )
+        if len(manifest.self_test.logits) != len(manifest.classes) or not manifest.classes:
+            raise BundleError(
+                "bundle.json names other classes than its self-test has logits: export it again"
+            )
+        if not manifest.models or any(f not in manifest.files for f in manifest.models.values()):
+            raise BundleError("bundle.json names a model that is not among its files: export it again")
+        return manifest
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle with its files in memory."""
+
+    manifest: Manifest
+    folder: Path
+    sha256: str
+    """Hash of bundle.json, which holds the hashes of all the rest."""
+    contents: dict[str, bytes]
+    """Verified bytes of each file."""
+
+    def model(self, backend: str) -> bytes:
+        """Return the model graph for a backend; raises BundleError naming those there are."""
+        try:
+            return self.contents[self.manifest.models[backend]]
+        except KeyError:
+            there = ", ".join(self.manifest.models)
+            raise BundleError(
+                f"bundle {self.manifest.name} has no {backend} model: use --backend {there}"
+            ) from None
+
+
+def shipped() -> list[str]:
+    """Return the names of the bundles inside the package."""
+    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{MANIFEST}"))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Return the folder of a shipped bundle's name or of a path; raises BundleError where there is none."""
+    if str(name_or_path) in shipped():
+        return SHIPPED / str(name_or_path)
+    folder = Path(name_or_path)
+    if folder.name == MANIFEST:
+        folder = folder.parent
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(
+            f"no bundle {str(name_or_path)!r}: name a folder with a {MANIFEST}, or one of {', '.join(shipped())}"
+        )
+    return folder
+
+
+def load(name_or_path: str | Path) -> Bundle:
+    """Return a bundle, its files read once and verified; raises BundleError or ContractError otherwise."""
+    folder = find(name_or_path)
+    text = _read(folder / MANIFEST)
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(
+            f"{folder / MANIFEST} is not JSON ({_reason(error)}): fetch the bundle again"
+        ) from error
+    manifest = Manifest.from_dict(data)
+    contents = {}
+    for name, info in manifest.files.items():
+        blob = _read(folder / name)
+        if len(blob) != info.bytes or hashlib.sha256(blob).hexdigest() != info.sha256:
+            raise BundleError(
+                f"{folder / name} is not the file that bundle.json names: fetch the bundle again"
+            )
+        contents[name] = blob
+    return Bundle(manifest, folder, hashlib.sha256(text).hexdigest(), contents)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise BundleError(f"{path} is larger than {SIZE_LIMIT} bytes: that is no edge model")
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}; fetch the bundle again") from error
+
+
+def _plain(name: Any) -> str:
+    if not isinstance(name, str) or Path(name).name != name or name in ("", ".", "..", MANIFEST):
+        raise ValueError(f"file name {name!r}")
+    return name
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _class(data: dict[str, Any]) -> ClassInfo:
+    values = {f.name: data[f.name] for f in fields(ClassInfo)}
+    values["equivalents"] = tuple(_text(code) for code in values["equivalents"])
+    values["threshold"] = float(values["threshold"])
+    return ClassInfo(**values)
+
+
+def _peek(data: Any) -> str:
+    return repr(data.get("schema")) if isinstance(data, dict) else type(data).__name__
+
+
+def _reason(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
