@@ -1,0 +1,286 @@
+"""From the probabilities of successive windows to alerts: a state machine without clock, thread or I/O.
+
+For every label that the policy announces:
+
+    idle --- k of n windows above the threshold ---> active --- m windows below the exit level ---> idle
+                                                       |   \\-- a suppressor is announced ----------> idle
+                                                       |    \\- nothing usable for too long --------> idle
+                                                       \\-- a latched label waits here until acknowledged
+
+Smoothing is an exponential moving average of probabilities, not of logits: its value is a weighted mean, as the
+mean over windows by which a whole record is judged is one, and a single window that the model is absurdly sure of
+(logit 20) moves it no further than one at probability 1. The weight of a new window is 1 - exp(-gap / time constant)
+with the time since the last usable window, so that after skipped or unusable windows the past counts less.
+"""
+
+import math
+import sys
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .classes import ClassInfo
+from .events import Alert
+from .policy import Policy
+
+Probabilities = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class _Episode:
+    """An alert that has been announced and not ended."""
+
+    number: int
+    onset: float
+    told: float
+    """Time of the last event about it."""
+    below: int = 0
+    """Successive usable windows below the exit level."""
+    held: bool = False
+    """The finding is gone or unknown, and the latch holds the alert."""
+    acknowledged: bool = False
+
+
+class AlertMachine:
+    """Decides when a finding is announced, goes on, and ends; one machine for one stream.
+
+    Everything it returns follows from the calls made to it. Times are stream seconds of the end of each window.
+    """
+
+    def __init__(self, classes: Sequence[ClassInfo], policy: Policy) -> None:
+        """Prepare for windows with one probability for each of `classes`; raises ValueError if a label comes twice."""
+        self.classes = tuple(classes)
+        self.policy = policy
+        self._indices = range(len(self.classes))
+        self._labels = [c.abbreviation for c in self.classes]
+        if len(set(self._labels)) < len(self._labels):
+            raise ValueError(f"a label comes twice among the classes: {', '.join(self._labels)}")
+        settings = [policy.of(label) for label in self._labels]
+        own = [c.threshold if s.threshold is None else s.threshold for c, s in zip(self.classes, settings, strict=True)]
+        # What is never announced has a threshold that no probability exceeds, and costs nothing further.
+        self._enter = [t if s.announced else math.inf for t, s in zip(own, settings, strict=True)]
+        self._exit = [t * (1 - policy.hysteresis) for t in own]
+        self._priority = [s.priority for s in settings]
+        self._latch = [s.latch for s in settings]
+        self._suppressors = [policy.suppressors(label) for label in self._labels]
+        self._mask = (1 << policy.confirm_of) - 1
+
+        self.analyzed = 0
+        """Usable windows so far."""
+        self.unusable = 0
+        """Windows that quality turned away."""
+        self.skipped = 0
+        """Windows that overload skipped."""
+        self._announced = [0] * len(self._labels)
+        self._episodes: dict[int, _Episode] = {}
+        self._quiet_until = [-math.inf] * len(self._labels)
+        self._time = -math.inf
+        self._usable_time = -math.inf
+        self._smoothed = [0.0] * len(self._labels)
+        self._votes: dict[int, int] = {}  # class -> one bit a usable window, newest lowest; absent where all are 0
+        self._times: deque[float] = deque(maxlen=policy.confirm_of)
+        self._leads: tuple[str, ...] = ()
+        self._quality = 0.0
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Labels whose alert is announced and has not ended, in the order of the classes."""
+        return tuple(self._labels[i] for i in sorted(self._episodes))
+
+    @property
+    def announced(self) -> dict[str, int]:
+        """Episodes announced so far, by label, without those that had none."""
+        return {label: n for label, n in zip(self._labels, self._announced, strict=True) if n}
+
+    def step(
+        self,
+        time_s: float,
+        probabilities: Probabilities | None,
+        leads: Sequence[str],
+        quality: float,
+        active_elsewhere: Collection[str] = (),
+    ) -> list[Alert]:
+        """Take one window and return what it changes: ends first, then new alerts, then updates, each by class.
+
+        time_s: end of the window in stream seconds, later than that of the step before. probabilities: (n,) in
+        0..1, one for each class, or None for an unusable window: it neither confirms nor ends anything, but when
+        the last usable window is more than `unknown_after_s` ago, open episodes end with reason `unknown`.
+        leads, quality: of this window, copied into its alerts. active_elsewhere: labels announced by other
+        detectors (the rhythm rules); they suppress after the policy's chains as this machine's own do.
+        Raises ValueError where time does not advance, or for anything but n probabilities.
+        """
+        if not time_s > self._time:
+            raise ValueError(f"window at {time_s} s comes after the one at {self._time} s")
+        if probabilities is None:
+            self._time = time_s
+            self.unusable += 1
+            overdue = time_s - self._usable_time > self.policy.unknown_after_s
+            return self._forget(time_s) if overdue and self._episodes else []
+
+        # Plain floats from here on: for some tens of classes they are faster than a dozen NumPy calls.
+        p: list[float] = probabilities.tolist()
+        if probabilities.shape != (len(self._labels),) or [x for x in p if not 0.0 <= x <= 1.0]:  # NaN too
+            raise ValueError(f"expected {len(self._labels)} probabilities, got {p}")
+        self._time = time_s
+        self.analyzed += 1
+        gap = time_s - self._usable_time
+        ends = self._forget(time_s) if gap > self.policy.unknown_after_s else []
+        self._usable_time = time_s
+        self._leads, self._quality = tuple(leads), quality
+        self._smooth(p, gap)
+        self._times.append(time_s)
+        above = [i for i, s, t in zip(self._indices, self._smoothed, self._enter, strict=True) if s > t]
+        if not (above or self._votes or self._episodes):
+            return ends
+        self._vote(above)
+        return ends + self._decide(time_s, active_elsewhere)
+
+    def skip(self, n_windows: int) -> None:
+        """Note that `n_windows` were not analyzed. They hold the state as unusable windows do.
+
+        The gap that they leave shows in the time of the next step.
+        """
+        self.skipped += n_windows
+
+    def acknowledge(self, label: str) -> list[Alert]:
+        """Release the latch of `label`: a held alert ends now, one whose finding persists ends when it is gone.
+
+        Returns the `end`, at the time of the last step, or nothing: also for a label that is not active.
+        """
+        for i, episode in self._episodes.items():
+            if self._labels[i] == label:
+                episode.acknowledged = True
+                return [self._end(i, self._time, "acknowledged")] if episode.held else []
+        return []
+
+    def finish(self, time_s: float) -> list[Alert]:
+        """End all open episodes, latched ones too, with reason `stream_end`, and drop the evidence.
+
+        time_s: end of the stream in stream seconds; raises ValueError where that is before the last step.
+        """
+        if time_s < self._time:
+            raise ValueError(f"the stream ends at {time_s} s, before its window at {self._time} s")
+        self._time = time_s
+        self._drop_evidence()
+        return [self._end(i, time_s, "stream_end") for i in sorted(self._episodes)]
+
+    def _smooth(self, p: list[float], gap: float) -> None:
+        """Take the probabilities of a window, `gap` seconds after the last usable one, into the average."""
+        tau = self.policy.smoothing_s
+        forgotten = math.exp(-gap / tau) if tau else 0.0
+        # Below the resolution of the arithmetic the average is the window itself, and rounding must not lift it
+        # above the probabilities that it averages.
+        if forgotten < sys.float_info.epsilon:
+            self._smoothed = p
+        else:
+            weight = 1.0 - forgotten
+            self._smoothed = [s + weight * (x - s) for s, x in zip(self._smoothed, p, strict=True)]
+
+    def _vote(self, above: list[int]) -> None:
+        """Append each class's vote of this window."""
+        for i in {*above, *self._votes}:
+            bits = (self._votes.get(i, 0) << 1 | (i in above)) & self._mask
+            if bits:
+                self._votes[i] = bits
+            else:
+                del self._votes[i]
+
+    def _decide(self, time_s: float, active_elsewhere: Collection[str]) -> list[Alert]:
+        """Return what a usable window changes, after its votes are in."""
+        ends, changed = [], []
+        for i in sorted(self._episodes):
+            episode = self._episodes[i]
+            episode.below = episode.below + 1 if self._smoothed[i] < self._exit[i] else 0
+            gone = episode.below >= self.policy.end_windows
+            if gone and not self._locked(i):
+                ends.append(self._end(i, time_s, "below"))
+            elif episode.held != (held := gone or (episode.held and episode.below > 0)):
+                episode.held = held
+                changed.append(i)
+
+        new = self._confirmed(time_s, active_elsewhere)
+        for i in new:
+            self._announced[i] += 1
+            oldest_vote = self._votes[i].bit_length()
+            self._episodes[i] = _Episode(self._announced[i], onset=self._times[-oldest_vote], told=time_s)
+        announced = {self._labels[i] for i in self._episodes}.union(active_elsewhere)
+        for i in sorted(self._episodes):
+            if i not in new and not self._suppressors[i].isdisjoint(announced) and not self._locked(i):
+                ends.append(self._end(i, time_s, "suppressed"))
+
+        interval = self.policy.update_interval_s
+        updates = [
+            i
+            for i, episode in sorted(self._episodes.items())
+            if i not in new and (i in changed or (interval and time_s - episode.told >= interval))
+        ]
+        return ends + [self._tell(i, time_s, "new") for i in new] + [self._tell(i, time_s, "update") for i in updates]
+
+    def _confirmed(self, time_s: float, active_elsewhere: Collection[str]) -> list[int]:
+        """Return the classes to announce now: confirmed, not active, not in refractory time, not suppressed.
+
+        A suppressor that is confirmed but silent for its refractory time suppresses too: the finding is there.
+        """
+        confirmed = [i for i, bits in sorted(self._votes.items()) if bits.bit_count() >= self.policy.confirm_windows]
+        present = {self._labels[i] for i in (*self._episodes, *confirmed)}.union(active_elsewhere)
+        return [
+            i
+            for i in confirmed
+            if i not in self._episodes
+            and (time_s >= self._quiet_until[i] or self._priority[i] == "high")
+            and self._suppressors[i].isdisjoint(present)
+        ]
+
+    def _forget(self, time_s: float) -> list[Alert]:
+        """Drop the evidence of too long ago; end what is open, and hold what is latched."""
+        self._drop_evidence()
+        events = []
+        for i in sorted(self._episodes):
+            if not self._locked(i):
+                events.append(self._end(i, time_s, "unknown"))
+            elif not self._episodes[i].held:
+                self._episodes[i].held = True
+                events.append(self._tell(i, time_s, "update"))
+        return events
+
+    def _drop_evidence(self) -> None:
+        self._usable_time = -math.inf
+        self._votes.clear()
+        self._times.clear()
+
+    def _locked(self, i: int) -> bool:
+        """Return whether only an acknowledgment, or the end of the stream, ends the episode."""
+        return self._latch[i] and not self._episodes[i].acknowledged
+
+    def _end(self, i: int, time_s: float, reason: str) -> Alert:
+        """Close the episode, start its refractory time, and return its last event."""
+        event = self._tell(i, time_s, "end", reason)
+        del self._episodes[i]
+        self._votes.pop(i, None)
+        # Nobody has seen the finding go away: when the signal is back and it is still there, say so at once.
+        if reason != "unknown":
+            self._quiet_until[i] = time_s + self.policy.refractory_s
+        return event
+
+    def _tell(self, i: int, time_s: float, phase: str, reason: str | None = None) -> Alert:
+        """Return an event about the open episode of class i."""
+        episode = self._episodes[i]
+        episode.told = time_s
+        return Alert(
+            time=time_s,
+            id=f"{self._labels[i]}-{episode.number}",
+            phase=phase,
+            kind="model",
+            code=self.classes[i].code or None,
+            label=self._labels[i],
+            priority=self._priority[i],
+            probability=self._smoothed[i],
+            onset=episode.onset,
+            leads=self._leads,
+            quality=self._quality,
+            latched=True if episode.held and phase != "end" else None,
+            reason=reason,
+        )
