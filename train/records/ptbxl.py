@@ -1,0 +1,148 @@
+"""PTB-XL: 12-lead ECGs of ten seconds with SCP statements and ten patient-disjoint folds.
+
+Layout below the database's folder: `ptbxl_database.csv`, `scp_statements.csv`, `records100/`, `records500/`; and,
+where the user has it, `challenge_labels.csv` (`ecg_id`, `dx`) with the SNOMED CT codes that the Challenge 2020
+gives the same records. Where that is missing, the codes follow from the statements and the heart axis.
+Source: Wagner et al. 2020, doi 10.1038/s41597-020-0495-6.
+"""
+
+import ast
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
+
+from .. import labels
+from .entry import Broken, Identity, RecordEntry, parse_age, parse_sex
+
+SOURCE = "ptbxl"
+FOLDS = range(1, 11)
+
+
+class TableError(EcgEdgeError):
+    """A table of a database that is not what that database publishes."""
+
+
+def present(folder: Path) -> bool:
+    """Return whether `folder` holds the database's table."""
+    return _database(folder).is_file()
+
+
+def read_identities(folder: Path) -> dict[int, Identity]:
+    """Return patient and fold of every ECG number in the table; raises TableError."""
+    identities = {}
+    for row in read_table(_database(folder), ("ecg_id", "strat_fold")):
+        ecg_id = number(row, "ecg_id", _database(folder))
+        patient = row.get("patient_id") or ""
+        # Some releases write the number of a patient as a float; it stays the same patient.
+        key = f"ptbxl/patient/{patient.removesuffix('.0')}" if patient else ecg_key(ecg_id)
+        identities[ecg_id] = Identity(key, fold_of(row, _database(folder)))
+    return identities
+
+
+def read_entries(folder: Path, rate: int = 100) -> tuple[list[RecordEntry], list[Broken]]:
+    """Return every record of the table, at the sampling rate asked for (100 or 500 Hz) or else at the other one.
+
+    A record whose files are at neither place is broken. Raises TableError where a table is not PTB-XL's.
+    """
+    path = _database(folder)
+    identities = read_identities(folder)
+    table = superclass_table(folder)
+    dx = _read_challenge_labels(folder / "challenge_labels.csv")
+    columns = ("filename_hr", "filename_lr") if rate == 500 else ("filename_lr", "filename_hr")
+    entries, broken = [], []
+    for row in read_table(path, ("ecg_id", "strat_fold", "scp_codes", "filename_lr")):
+        ecg_id = number(row, "ecg_id", path)
+        names = [row[column] for column in columns if row.get(column)]
+        record = next((folder / name for name in names if has_files(folder / name)), None)
+        if record is None:
+            wanted = names[0] if names else f"{ecg_id:05d}"
+            broken.append(Broken(folder / wanted, "header or signal file missing"))
+            continue
+        statements = parse_statements(row["scp_codes"], path)
+        codes = dx.get(ecg_id, labels.codes_of_statements(statements, row.get("heart_axis") or ""))
+        entries.append(
+            RecordEntry(
+                path=record,
+                source=SOURCE,
+                patient=identities[ecg_id].patient,
+                ecg_id=ecg_id,
+                fold=identities[ecg_id].fold,
+                codes=labels.scored(codes),
+                unscored=labels.unscored(codes | labels.codes_of_statements(statements)),
+                superclasses=None if table is None else labels.superclasses(statements, table),
+                age=parse_age(row.get("age") or ""),
+                sex=parse_sex(row.get("sex") or ""),
+            )
+        )
+    return entries, broken
+
+
+def superclass_table(folder: Path) -> dict[str, str] | None:
+    """Return the superclass of each diagnostic statement, None where `scp_statements.csv` is not there."""
+    path = folder / "scp_statements.csv"
+    return labels.read_superclass_table(path) if path.is_file() else None
+
+
+def ecg_key(ecg_id: int) -> str:
+    """Return the group key of an ECG whose patient is not known."""
+    return f"ptbxl/ecg/{ecg_id}"
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the rows of a CSV file; raises TableError where it cannot be read or lacks one of `columns`."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [c for c in columns if c not in (reader.fieldnames or ())]
+            if missing:
+                raise TableError(f"{path} has no column {', '.join(missing)}: use the published file")
+            return list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"cannot read {path}: {error}") from error
+
+
+def number(row: Mapping[str, str], column: str, path: Path) -> int:
+    """Return the whole number in a column (`7` or `7.0`); raises TableError."""
+    try:
+        value = float(row[column])
+        if value != int(value):
+            raise ValueError
+        return int(value)
+    except (ValueError, TypeError, OverflowError):
+        raise TableError(f"{path}: {column} is {row[column]!r}, not a whole number") from None
+
+
+def fold_of(row: Mapping[str, str], path: Path) -> int:
+    """Return `strat_fold` of a row; raises TableError where it is not 1 to 10."""
+    fold = number(row, "strat_fold", path)
+    if fold not in FOLDS:
+        raise TableError(f"{path}: strat_fold is {fold}, not 1 to 10")
+    return fold
+
+
+def parse_statements(text: str, path: Path) -> frozenset[str]:
+    """Return the statements in a `scp_codes` cell, whatever their likelihoods; raises TableError."""
+    try:
+        statements = ast.literal_eval(text)
+        if isinstance(statements, dict):
+            return frozenset(map(str, statements))
+    except (ValueError, SyntaxError):
+        pass
+    raise TableError(f"{path}: scp_codes is {text[:60]!r}, not a mapping of statements to likelihoods")
+
+
+def has_files(record: Path) -> bool:
+    """Return whether header and signal file of a record are there."""
+    return all(record.with_name(f"{record.name}.{suffix}").is_file() for suffix in ("hea", "dat"))
+
+
+def _database(folder: Path) -> Path:
+    return folder / "ptbxl_database.csv"
+
+
+def _read_challenge_labels(path: Path) -> dict[int, frozenset[str]]:
+    if not path.is_file():
+        return {}
+    return {number(row, "ecg_id", path): frozenset(row["dx"].split()) for row in read_table(path, ("ecg_id", "dx"))}
