@@ -276,7 +276,11 @@ def packet_bytes(frames: int, channels: int) -> int:
 def encode_packet(message: Message, sequence: int, time_us: int) -> bytes:
     """Return the packet as sent, final zero included; raises ValueError for what does not fit."""
     _fit(0 <= sequence <= 0xFFFF and 0 <= time_us < 1 << 64, "sequence number or time out of range")
-    content = _HEADER.pack(VERSION, message.TYPE, sequence, time_us) + message.to_payload()
+    return seal(_HEADER.pack(VERSION, message.TYPE, sequence, time_us) + message.to_payload())
+
+
+def seal(content: bytes) -> bytes:
+    """Return header and payload, `content`, with their CRC, in COBS and ended by a zero."""
     return cobs_encode(content + _CRC.pack(crc16(content))) + b"\0"
 
 
