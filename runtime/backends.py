@@ -17,9 +17,7 @@ class Backend(Protocol):
     name: str
     """Name of the backend, as `--backend` takes it."""
 
-    def logits(
-        self, signal: npt.NDArray[np.int16], spectrogram: npt.NDArray[np.uint8]
-    ) -> npt.NDArray[np.float32]:
+    def logits(self, signal: npt.NDArray[np.int16], spectrogram: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the logits (classes,) of one window.
 
         signal: int16 (12, window) in microvolts; spectrogram: uint8 (12, bins, frames); both with zeros for
@@ -55,9 +53,7 @@ class OnnxBackend:
             raise BundleError(f"ONNX Runtime cannot open the model ({first}): update onnxruntime") from error
         self._signal_shape = (1, shape[1], 1, shape[3])
 
-    def logits(
-        self, signal: npt.NDArray[np.int16], spectrogram: npt.NDArray[np.uint8]
-    ) -> npt.NDArray[np.float32]:
+    def logits(self, signal: npt.NDArray[np.int16], spectrogram: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the logits (classes,) of one window; see Backend."""
         feed = {self._signal: signal.reshape(self._signal_shape), self._spectrogram: spectrogram[np.newaxis]}
         logits: npt.NDArray[np.float32] = self._session.run(None, feed)[0][0]

@@ -104,18 +104,14 @@ class Manifest:
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Return the manifest in `data`; raises BundleError or ContractError for anything that is not one."""
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise BundleError(
-                f"bundle.json has schema {_peek(data)}, this version reads {SCHEMA}: export it again"
-            )
+            raise BundleError(f"bundle.json has schema {_peek(data)}, this version reads {SCHEMA}: export it again")
         try:
             manifest = cls(
                 name=_text(data["name"]),
                 version=_text(data["version"]),
                 classes=tuple(_class(c) for c in data["classes"]),
                 contract=Contract.from_dict(data["contract"]),
-                files={
-                    _plain(n): FileInfo(_text(f["sha256"]), int(f["bytes"])) for n, f in data["files"].items()
-                },
+                files={_plain(n): FileInfo(_text(f["sha256"]), int(f["bytes"])) for n, f in data["files"].items()},
                 models={_text(k): _plain(v) for k, v in data["models"].items()},
                 self_test=SelfTest(
                     _text(data["self_test"]["front_end_sha256"]),
@@ -128,17 +124,11 @@ class Manifest:
             )
             contract_hash = data["contract_sha256"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BundleError(
-                f"bundle.json is damaged ({_reason(error)}): fetch or export the bundle again"
-            ) from error
+            raise BundleError(f"bundle.json is damaged ({_reason(error)}): fetch or export the bundle again") from error
         if contract_hash != manifest.contract.sha256:
-            raise BundleError(
-                "the signal contract in bundle.json does not match its hash: fetch the bundle again"
-            )
+            raise BundleError("the signal contract in bundle.json does not match its hash: fetch the bundle again")
         if len(manifest.self_test.logits) != len(manifest.classes) or not manifest.classes:
-            raise BundleError(
-                "bundle.json names other classes than its self-test has logits: export it again"
-            )
+            raise BundleError("bundle.json names other classes than its self-test has logits: export it again")
         if not manifest.models or any(f not in manifest.files for f in manifest.models.values()):
             raise BundleError("bundle.json names a model that is not among its files: export it again")
         return manifest
@@ -161,9 +151,7 @@ class Bundle:
             return self.contents[self.manifest.models[backend]]
         except KeyError:
             there = ", ".join(self.manifest.models)
-            raise BundleError(
-                f"bundle {self.manifest.name} has no {backend} model: use --backend {there}"
-            ) from None
+            raise BundleError(f"bundle {self.manifest.name} has no {backend} model: use --backend {there}") from None
 
 
 def shipped() -> list[str]:
@@ -192,17 +180,13 @@ def load(name_or_path: str | Path) -> Bundle:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BundleError(
-            f"{folder / MANIFEST} is not JSON ({_reason(error)}): fetch the bundle again"
-        ) from error
+        raise BundleError(f"{folder / MANIFEST} is not JSON ({_reason(error)}): fetch the bundle again") from error
     manifest = Manifest.from_dict(data)
     contents = {}
     for name, info in manifest.files.items():
         blob = _read(folder / name)
         if len(blob) != info.bytes or hashlib.sha256(blob).hexdigest() != info.sha256:
-            raise BundleError(
-                f"{folder / name} is not the file that bundle.json names: fetch the bundle again"
-            )
+            raise BundleError(f"{folder / name} is not the file that bundle.json names: fetch the bundle again")
         contents[name] = blob
     return Bundle(manifest, folder, hashlib.sha256(text).hexdigest(), contents)
 

@@ -12,6 +12,7 @@ output does not depend on how the input was cut. Before its first and after its 
 constant, which makes a 10 s record 10 s long after conditioning and starts a stream without a step.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
@@ -28,9 +29,7 @@ from .contract import Contract
 BLOCK = 25  # model samples worked on at once: 0.25 s, the longest hop that the design allows for rhythm rules
 RATES = (100, 2000)  # device rates in Hz that can be resampled; below 100 Hz there is no pass band to 40 Hz
 PV_PER_LSB = (1, 10**8)  # picovolts per count; above 100 microvolts per count an ECG has no shape left
-KERNEL_SECONDS = (
-    0.18  # half length of the resampling kernel: 10 Hz of transition at 60 dB needs 3.63 / 10 Hz in all
-)
+KERNEL_SECONDS = 0.18  # half length of the resampling kernel: 10 Hz of transition at 60 dB needs 3.63 / 10 Hz in all
 KAISER_BETA = 5.653  # Kaiser (1974): 0.1102 * (60 dB - 8.7)
 COEFFICIENT_BITS = 20  # resampling coefficients sum to 2**20; 12 bits finer than the notch's depth needs
 FRACTION_BITS = 4  # both filters work in 1/16 microvolt: rounding noise stays below the int16 output's own
@@ -72,13 +71,9 @@ class Conditioner:
                 f"sampling rate {rate} Hz is outside {RATES[0]} to {RATES[1]} Hz: set the device to a rate in it"
             )
         if not PV_PER_LSB[0] <= pv_per_lsb <= PV_PER_LSB[1]:
-            raise EcgEdgeError(
-                f"gain of {pv_per_lsb} pV per LSB is outside {PV_PER_LSB}: check the device's gain"
-            )
+            raise EcgEdgeError(f"gain of {pv_per_lsb} pV per LSB is outside {PV_PER_LSB}: check the device's gain")
         if mains is not None and (mains not in (50, 60) or rate < 2 * (mains + 1)):
-            raise EcgEdgeError(
-                f"a {mains} Hz notch at {rate} Hz is impossible: 50 or 60, from a rate of 122 Hz up"
-            )
+            raise EcgEdgeError(f"a {mains} Hz notch at {rate} Hz is impossible: 50 or 60, from a rate of 122 Hz up")
         self._derivation = derivation(leads)
         self.present: npt.NDArray[np.bool_] = self._derivation.any(axis=1)
         self.saturated = 0  # model samples that did not fit int16 (or 8.4 V before the high-pass)
@@ -90,9 +85,7 @@ class Conditioner:
         self._pv = pv_per_lsb
         self._half = floor(KERNEL_SECONDS * rate) + 1
         self._delay = contract.highpass_boxcar - 1
-        self._lead_in = (
-            -self._delay % BLOCK
-        )  # blocks start so that a hop's last sample is a block's last sample
+        self._lead_in = -self._delay % BLOCK  # blocks start so that a hop's last sample is a block's last sample
         # The last input of any output comes this much later than the output's own instant.
         self.delay_seconds = self._half / rate + self._delay / contract.rate
         self._resample = {
@@ -117,9 +110,7 @@ class Conditioner:
         self._offset = np.zeros(channels, dtype=np.int64)
         self._off = np.zeros(channels, dtype=np.bool_)
 
-    def push(
-        self, counts: npt.NDArray[np.int32], invalid: npt.NDArray[np.bool_] | None = None
-    ) -> Conditioned:
+    def push(self, counts: npt.NDArray[np.int32], invalid: npt.NDArray[np.bool_] | None = None) -> Conditioned:
         """Take counts (n, channels) and return what they complete: a whole number of blocks, often none.
 
         invalid: True (n, channels) where a sample is missing or its electrode off.
@@ -143,9 +134,7 @@ class Conditioner:
         self.samples_out = total
         return Conditioned(tail.signal[:rest], tail.invalid[:rest])
 
-    def _bridge(
-        self, counts: npt.NDArray[np.int32], invalid: npt.NDArray[np.bool_] | None
-    ) -> npt.NDArray[np.integer]:
+    def _bridge(self, counts: npt.NDArray[np.int32], invalid: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.integer]:
         """Hold the last value through invalid samples, and go on from it without a step when the signal returns.
 
         A returning electrode has another offset voltage; the high-pass would smear that step over seconds.
@@ -162,7 +151,7 @@ class Conditioner:
             column, off = bridged[:, c], bad[:, c]
             was_off = np.concatenate((self._off[c : c + 1], off[:-1]))
             edges = [0, *np.flatnonzero(off[1:] != off[:-1]) + 1, len(off)]
-            for start, stop in zip(edges[:-1], edges[1:], strict=True):
+            for start, stop in itertools.pairwise(edges):
                 if off[start]:
                     column[start:stop] = self._held[c]
                     continue
@@ -286,9 +275,7 @@ def _stack(parts: list[Conditioned]) -> Conditioned:
     return Conditioned(np.concatenate([p.signal for p in parts]), np.concatenate([p.invalid for p in parts]))
 
 
-def _resampling_matrix(
-    phase: int, rate: int, model_rate: int, half: int, mains: int | None
-) -> npt.NDArray[np.float64]:
+def _resampling_matrix(phase: int, rate: int, model_rate: int, half: int, mains: int | None) -> npt.NDArray[np.float64]:
     """Return the integer matrix (BLOCK, span) that makes a block of outputs from the inputs it spans.
 
     phase: the first output's instant behind its input sample, in 1 / (rate * model_rate) s. Row r holds the kernel
@@ -305,9 +292,7 @@ def _resampling_matrix(
     return matrix
 
 
-def resampling_kernel(
-    phase: int, rate: int, model_rate: int, half: int, mains: int | None
-) -> npt.NDArray[np.float64]:
+def resampling_kernel(phase: int, rate: int, model_rate: int, half: int, mains: int | None) -> npt.NDArray[np.float64]:
     """Return the integer taps (2 * half,), summing to 2**20, of an output that lies phase / model_rate after a sample.
 
     The ideal low-pass at 45 Hz under a Kaiser window (Kaiser 1974). With `mains`, the smallest change of the taps

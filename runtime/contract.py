@@ -81,15 +81,9 @@ class Contract:
         known = {f.name: type(f.default) for f in fields(cls)}
         if not isinstance(data, dict) or set(data) != set(known):
             odd = set(data) ^ set(known) if isinstance(data, dict) else known
-            raise ContractError(
-                f"signal contract with other fields than this version knows: {', '.join(sorted(odd))}"
-            )
+            raise ContractError(f"signal contract with other fields than this version knows: {', '.join(sorted(odd))}")
         values = {key: tuple(v) if key == "leads" else v for key, v in data.items()}
-        wrong = [
-            k
-            for k, v in values.items()
-            if type(v) is not known[k] and not (known[k] is float and type(v) is int)
-        ]
+        wrong = [k for k, v in values.items() if type(v) is not known[k] and not (known[k] is float and type(v) is int)]
         if wrong:
             raise ContractError(f"signal contract with a value of the wrong type: {', '.join(sorted(wrong))}")
         contract = cls(**values)
@@ -111,7 +105,7 @@ class Contract:
             1 <= self.hop_seconds <= self.window_seconds <= 60
             and self.stft_length in (32, 64, 128)
             and 1 <= self.stft_bins <= self.stft_length // 2 + 1
-            and 1 <= self.stft_hop
+            and self.stft_hop >= 1
             and self.hop % self.stft_hop == 0
             and self.stft_length <= self.window
             and -8 <= self.log_floor_octave <= 16

@@ -50,9 +50,7 @@ class Stft:
         self.length = contract.stft_length
         self.hop = contract.stft_hop
         self.bins = contract.stft_bins if bins is None else bins
-        self.shift = (
-            12 + self.length.bit_length() - 1
-        )  # |spectrum| < 2**24 * (length / 2) * 2**15 before, 2**26 after
+        self.shift = 12 + self.length.bit_length() - 1  # |spectrum| < 2**24 * (length / 2) * 2**15 before, 2**26 after
         self._window = window_table(self.length).astype(np.float64) * 2.0**-15
         self._twiddles = np.hstack(twiddle_tables(self.length, self.bins)).astype(np.float64)
         steps = contract.log_steps_per_octave
@@ -128,10 +126,7 @@ def _log_table(steps_per_octave: int) -> npt.NDArray[np.int32]:
     """
     size = 2**MANTISSA_BITS
     fraction = [
-        sum(
-            (size + m) ** steps_per_octave >= 2**j * size**steps_per_octave
-            for j in range(1, steps_per_octave)
-        )
+        sum((size + m) ** steps_per_octave >= 2**j * size**steps_per_octave for j in range(1, steps_per_octave))
         for m in range(size)
     ]
     octaves = np.arange(-1, 53)[:, np.newaxis] * steps_per_octave + np.array(fraction)

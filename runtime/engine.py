@@ -1,0 +1,299 @@
+"""The engine: samples in, events out, as a function of the samples alone.
+
+No clock, no thread, no I/O. The same samples give the same events however they were cut into chunks; what depends
+on the machine (sequence numbers, time of day, latency) is stamped on by the caller.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ecg_edge.firmware_bridge.leads import LEADS
+from ecg_edge.firmware_bridge.recording import COUNT_LIMIT
+
+from .alerts import AlertMachine
+from .backends import Backend, probabilities
+from .bundle import Bundle
+from .conditioning import Conditioned, Conditioner
+from .events import Event, Status, Summary, Technical
+from .policy import Policy
+from .quality import LeadStates, Quality
+from .window import Hop, Window
+
+STATUS_HOPS = 10  # hops between signs of life, where probabilities are not asked for in every window
+SHORTEST_SECONDS = 5.0  # a stream that ends earlier gets no diagnosis; the Challenge's shortest records have 6 s
+LONGEST_GAP_SECONDS = 60.0  # gaps are filled with invalid samples up to this; beyond, stream time only jumps
+
+
+@dataclass(frozen=True)
+class StreamFormat:
+    """What the samples of a stream are."""
+
+    rate: int
+    """Frames per second, 100 to 2000."""
+    leads: tuple[str, ...]
+    """Canonical lead of each column."""
+    pv_per_lsb: int
+    """Picovolts per count."""
+    mains: int | None = None
+    """50 or 60 for a notch there, None for none."""
+
+
+class Engine:
+    """Monitors one stream of one format with one model."""
+
+    def __init__(
+        self, bundle: Bundle, backend: Backend, policy: Policy, stream: StreamFormat, every_probability: bool = False
+    ) -> None:
+        """Prepare; raises EcgEdgeError for a format that the front end cannot serve.
+
+        every_probability: emit a status with all probabilities for every window.
+        """
+        self._bundle = bundle
+        self._backend = backend
+        self._stream = stream
+        self._every_probability = every_probability
+        contract = bundle.manifest.contract
+        self._contract = contract
+        self._classes = bundle.manifest.classes
+        self._labels = [c.abbreviation for c in self._classes]
+        self._conditioner = Conditioner(contract, stream.rate, stream.pv_per_lsb, stream.leads, stream.mains)
+        self._window = Window(contract)
+        self._quality = Quality(contract, self._conditioner.present)
+        self._alerts = AlertMachine(self._classes, policy)
+        self._states: dict[str, tuple[str, ...]] = {}  # code -> leads in that state now
+        self._nothing_usable = False
+        self._model_failing = False
+        self._skip_to = 0  # model sample up to which windows are skipped
+        self._skipping = 0  # windows skipped in the run of skips that goes on
+        self._jumped = 0.0  # seconds of gaps that were not filled
+        self._rested_on = np.zeros(len(LEADS), dtype=np.bool_)
+        self._arrivals: list[float] = []
+        self.analyzed = 0
+        """Windows that the model judged."""
+        self.skipped = 0
+        """Windows that were given up under overload."""
+        self.unusable = 0
+        """Windows without a usable lead, or to which the model gave no finite answer."""
+        self.gap_frames = 0
+        """Frames lost before they reached the engine, by its caller's word."""
+        self.invalid_samples = 0
+        """Single samples marked missing or lead-off, or at the converter's rail."""
+
+    @property
+    def delay_seconds(self) -> float:
+        """Signal time by which the front end lags: a window is complete this long after its last sample."""
+        return self._conditioner.delay_seconds
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Leads that the stream has or that follow from those."""
+        return _names(self._conditioner.present)
+
+    def push(
+        self, counts: npt.NDArray[np.int32], at: float = 0.0, invalid: npt.NDArray[np.bool_] | None = None
+    ) -> list[Event]:
+        """Take samples and return the events that they complete.
+
+        counts: int32 (n, channels); at: when the last of them arrived, in seconds of the caller's clock, handed back
+        by `take_arrivals` for each window that they completed; invalid: bool (n, channels), True where an electrode
+        was off or a sample is missing.
+        """
+        if len(counts) and (counts.max() >= COUNT_LIMIT or counts.min() <= -COUNT_LIMIT):
+            rail = np.abs(counts) >= COUNT_LIMIT  # the converter's end of scale says nothing of the heart
+            invalid = rail if invalid is None else invalid | rail
+        if invalid is not None:
+            self.invalid_samples += int(np.count_nonzero(invalid))
+        return self._take(self._conditioner.push(counts, invalid), at)
+
+    def gap(self, frames: int, at: float = 0.0) -> list[Event]:
+        """Take note that `frames` frames were lost: time goes on, and the windows around them know it."""
+        self.gap_frames += frames
+        rate = self._stream.rate
+        fill = min(frames, int(LONGEST_GAP_SECONDS * rate))
+        seconds = frames / rate
+        events: list[Event] = [
+            Technical(
+                time=self._time(self._conditioner.samples_in / rate),
+                code="gap",
+                phase="once",
+                message=f"{frames} frames ({seconds:.3f} s) of the stream are missing",
+                counts={"frames": frames},
+            )
+        ]
+        nothing = np.zeros((rate, len(self._stream.leads)), dtype=np.int32)
+        missing = np.ones(nothing.shape, dtype=np.bool_)
+        for start in range(0, fill, rate):
+            n = min(rate, fill - start)
+            events += self._take(self._conditioner.push(nothing[:n], missing[:n]), at)
+        self._jumped += (frames - fill) / rate
+        return events
+
+    def skip_windows(self, count: int) -> None:
+        """Give up the next `count` windows, to catch up: their signal is kept, their inference is not done."""
+        self._skip_to = max(self._skip_to, self._window.end) + count * self._contract.hop
+
+    def finish(self, at: float = 0.0) -> list[Event]:
+        """End the stream: return the events of what was still on its way, then the ends of open episodes."""
+        events = self._take(self._conditioner.flush(), at)
+        received = self._conditioner.samples_in / self._stream.rate
+        if self._window.end + self._window.pending < self._contract.window:
+            events += self._finish_short(received, at)
+        events += self._end_skipping()
+        events += list(self._alerts.finish(self._time(max(received, self._window.end / self._contract.rate))))
+        return events
+
+    def take_arrivals(self) -> list[float]:
+        """Return `at` of each window judged since the last call."""
+        arrivals, self._arrivals = self._arrivals, []
+        return arrivals
+
+    def summary(self) -> Summary:
+        """Return the account of the stream so far, but for what the caller knows (link, latency)."""
+        seconds = self._conditioner.samples_in / self._stream.rate
+        return Summary(
+            time=self._time(seconds),
+            signal_s=seconds,
+            windows={"analyzed": self.analyzed, "skipped": self.skipped, "unusable": self.unusable},
+            alerts=self._alerts.announced,
+            losses={
+                "gap_frames": self.gap_frames,
+                "invalid_samples": self.invalid_samples,
+                "saturated_samples": self._conditioner.saturated,
+            },
+            leads=_names(self._rested_on),
+            bundle=self._bundle.manifest.name,
+            bundle_sha256=self._bundle.sha256,
+        )
+
+    def _time(self, seconds: float) -> float:
+        return seconds + self._jumped
+
+    def _take(self, conditioned: Conditioned, at: float) -> list[Event]:
+        if not len(conditioned.signal):
+            return []
+        events: list[Event] = []
+        for hop in self._window.push(conditioned):
+            events += self._hop(hop, at)
+        return events
+
+    def _hop(self, hop: Hop, at: float) -> list[Event]:
+        time = self._time(hop.end / self._contract.rate)
+        events = self._tell_states(self._quality.push(hop.signal, hop.invalid), time)
+        if hop.end < self._contract.window:
+            return events
+        if hop.end <= self._skip_to:
+            self.skipped += 1
+            self._skipping += 1
+            self._alerts.skip(1)
+            return events
+        events += self._end_skipping()
+        usable = self._quality.usable
+        events += self._tell_nothing_usable(not usable.any(), time)
+        signal, spectrogram = self._window.signal, self._window.spectrogram
+        events += self._judge(signal, spectrogram, usable, time, hop.end // self._contract.hop)
+        self._arrivals.append(at)
+        return events
+
+    def _judge(
+        self,
+        signal: npt.NDArray[np.int16],
+        spectrogram: npt.NDArray[np.uint8],
+        usable: npt.NDArray[np.bool_],
+        time: float,
+        number: int,
+    ) -> list[Event]:
+        """Return the events of one window, the model's answer and its consequences."""
+        events: list[Event] = []
+        answer = None
+        if usable.any():
+            if not usable.all():
+                signal, spectrogram = signal.copy(), spectrogram.copy()
+                signal[~usable] = 0
+                spectrogram[~usable] = 0
+            logits = self._backend.logits(signal, spectrogram)
+            failing = not np.isfinite(logits).all()
+            if failing != self._model_failing:
+                self._model_failing = failing
+                text = "the model gives no finite numbers: nothing is analyzed" if failing else "the model answers again"
+                events.append(Technical(time=time, code="model_fault", phase="new" if failing else "end", message=text))
+            if not failing:
+                answer = probabilities(logits)
+                self._rested_on |= usable
+        if answer is None:
+            self.unusable += 1
+        else:
+            self.analyzed += 1
+        leads = _names(usable)
+        quality = self._quality.score
+        if self._every_probability or number % STATUS_HOPS == 0:
+            shown = None
+            if self._every_probability and answer is not None:
+                shown = dict(zip(self._labels, answer.tolist(), strict=True))
+            events.append(Status(time=time, quality=quality, leads=leads, probabilities=shown))
+        events += self._alerts.step(time, answer, leads, quality)
+        return events
+
+    def _finish_short(self, received: float, at: float) -> list[Event]:
+        """Judge a stream that ended before its first window, unless it is too short for that."""
+        time = self._time(received)
+        if received < SHORTEST_SECONDS:
+            text = f"{received:.1f} s of signal are too short: {SHORTEST_SECONDS:.0f} s are needed, 10 s are better"
+            return [Technical(time=time, code="short_signal", phase="once", message=text)]
+        text = f"{received:.1f} s of signal instead of {self._contract.window_seconds} s: the rest counted as zero"
+        events: list[Event] = [Technical(time=time, code="short_signal", phase="once", message=text)]
+        usable = self._quality.usable
+        events += self._tell_nothing_usable(not usable.any(), time)
+        events += self._judge(*self._window.padded(), usable, time, STATUS_HOPS)
+        self._arrivals.append(at)
+        return events
+
+    def _tell_states(self, states: LeadStates, time: float) -> list[Event]:
+        """Return the technical events of leads whose state has changed."""
+        events: list[Event] = []
+        for code, mask, what in (
+            ("lead_off", states.off, "electrode off or samples missing"),
+            ("flat_line", states.flat, "flat line: check the electrode; this is not taken for a rhythm"),
+            ("saturation", states.saturated, "signal beyond +-32.7 mV: check electrode and gain"),
+            ("poor_signal", states.noisy, "too noisy to read"),
+        ):
+            before = self._states.get(code, ())
+            if not before and not mask.any():
+                continue
+            now = _names(mask)
+            ended = tuple(lead for lead in before if lead not in now)
+            begun = tuple(lead for lead in now if lead not in before)
+            if ended:
+                text = f"{', '.join(ended)}: over ({what.partition(':')[0]})"
+                events.append(Technical(time=time, code=code, phase="end", message=text, leads=ended))
+            if begun:
+                text = f"{', '.join(begun)}: {what}"
+                events.append(Technical(time=time, code=code, phase="new", message=text, leads=begun))
+            self._states[code] = now
+        return events
+
+    def _tell_nothing_usable(self, nothing: bool, time: float) -> list[Event]:
+        if nothing == self._nothing_usable:
+            return []
+        self._nothing_usable = nothing
+        text = "no lead is usable: nothing is analyzed, unknown is not normal" if nothing else "a lead is usable again"
+        return [Technical(time=time, code="signal_lost", phase="new" if nothing else "end", message=text)]
+
+    def _end_skipping(self) -> list[Event]:
+        if not self._skipping:
+            return []
+        count, self._skipping = self._skipping, 0
+        return [
+            Technical(
+                time=self._time(self._window.end / self._contract.rate),
+                code="overload",
+                phase="once",
+                message=f"this machine was too slow: {count} windows were not analyzed",
+                counts={"windows": count},
+            )
+        ]
+
+
+def _names(mask: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(lead for lead, there in zip(LEADS, mask.tolist(), strict=True) if there)
