@@ -222,6 +222,8 @@ class AlertMachine:
     def _confirmed(self, time_s: float, active_elsewhere: Collection[str]) -> list[int]:
         """Return the classes to announce now: confirmed, not active, not in refractory time, not suppressed.
 
+        This window has to be one of the votes: what waited for its refractory time, or for its suppressor to end,
+        is announced only while it is still there.
         A suppressor that is confirmed but silent for its refractory time suppresses too: the finding is there.
         """
         confirmed = [i for i, bits in sorted(self._votes.items()) if bits.bit_count() >= self.policy.confirm_windows]
@@ -230,6 +232,7 @@ class AlertMachine:
             i
             for i in confirmed
             if i not in self._episodes
+            and self._votes[i] & 1
             and (time_s >= self._quiet_until[i] or self._priority[i] == "high")
             and self._suppressors[i].isdisjoint(present)
         ]

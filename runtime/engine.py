@@ -24,6 +24,7 @@ from .window import Hop, Window
 STATUS_HOPS = 10  # hops between signs of life, where probabilities are not asked for in every window
 SHORTEST_SECONDS = 5.0  # a stream that ends earlier gets no diagnosis; the Challenge's shortest records have 6 s
 LONGEST_GAP_SECONDS = 60.0  # gaps are filled with invalid samples up to this; beyond, stream time only jumps
+_ANSWERS = ("end", "the model answers again")
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,9 @@ class Engine:
             failing = not np.isfinite(logits).all()
             if failing != self._model_failing:
                 self._model_failing = failing
-                text = "the model gives no finite numbers: nothing is analyzed" if failing else "the model answers again"
+                text = (
+                    "the model gives no finite numbers: nothing is analyzed" if failing else "the model answers again"
+                )
                 events.append(Technical(time=time, code="model_fault", phase="new" if failing else "end", message=text))
             if not failing:
                 answer = probabilities(logits)

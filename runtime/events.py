@@ -27,6 +27,7 @@ ALERT_PRIORITIES = ("high", "medium", "low")
 END_REASONS = ("below", "suppressed", "unknown", "acknowledged", "stream_end")
 TECHNICAL_CODES = (
     "lead_off",
+    "flat_line",
     "poor_signal",
     "short_signal",
     "signal_lost",
@@ -35,6 +36,7 @@ TECHNICAL_CODES = (
     "gap",
     "overload",
     "saturation",
+    "model_fault",
 )
 TECHNICAL_PHASES = ("new", "end", "once")
 

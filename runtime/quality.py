@@ -59,9 +59,7 @@ class Quality:
         rough = np.abs(slope[:, 1:] - slope[:, :-1]) > ROUGH_MICROVOLTS
         noisy = (rough.sum(axis=1) > ROUGH_SHARE * signal.shape[1]) & ~off & ~saturated
         self._last_two = signal[:, -2:].copy()
-        states = LeadStates(
-            off & self._present, flat & self._present, saturated & self._present, noisy & self._present
-        )
+        states = LeadStates(off & self._present, flat & self._present, saturated & self._present, noisy & self._present)
         self._bad[self._seen % len(self._bad)] = states.bad
         self._seen += 1
         return states

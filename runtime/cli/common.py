@@ -1,13 +1,22 @@
-"""What several sub-commands share: the options of a model, and of leads."""
+"""What several sub-commands share: the options of a model, of a signal and of a monitor."""
 
 import argparse
+import sys
+from pathlib import Path
 
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.heart import demo
 from ecg_edge.firmware_bridge.leads import canonical_all
 from ecg_edge.firmware_bridge.recording import Recording
 
 from .. import backends
 from ..bundle import Bundle, load
+from ..engine import Engine
+from ..policy import load_policy
+from ..service import DEFAULT_BUDGET_MS, Monitor, Source, stopped_by_signals
+from ..sinks import Sink
+from ..sinks.console import Console
+from ..sinks.jsonl import JsonLines, JsonLinesFile
 from ..sources.records import read_recording
 
 DEFAULT_BUNDLE = "arrhythmia"
@@ -33,9 +42,7 @@ def open_model(args: argparse.Namespace) -> tuple[Bundle, backends.Backend]:
 def add_signal_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how to read a signal."""
     group = parser.add_argument_group("signal")
-    group.add_argument(
-        "--leads", metavar="I,II,...", help="names of the channels, in order; '-' leaves a channel out"
-    )
+    group.add_argument("--leads", metavar="I,II,...", help="names of the channels, in order; '-' leaves a channel out")
     group.add_argument("--mains", type=int, choices=(50, 60), help="null the grid's frequency (Hz)")
 
 
@@ -51,3 +58,41 @@ def lead_names(text: str | None) -> tuple[str, ...] | None:
 def open_record(record: str, leads: tuple[str, ...] | None = None) -> Recording:
     """Return the recording of a WFDB record path, or the built-in simulated one for `demo`."""
     return demo() if record == DEMO else read_recording(record, leads=leads)
+
+
+def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the commands that monitor a stream."""
+    group = parser.add_argument_group("events")
+    group.add_argument("--json", action="store_true", help="write events as lines of JSON instead of text")
+    group.add_argument("--probabilities", action="store_true", help="a status with all probabilities every window")
+    group.add_argument("--log", type=Path, metavar="FILE", help="also append events to FILE as lines of JSON")
+    group.add_argument("--policy", type=Path, metavar="FILE", help="alert policy that overlays the built-in one (TOML)")
+    group.add_argument(
+        "--budget-ms",
+        type=float,
+        default=DEFAULT_BUDGET_MS,
+        help="latency budget of a window; windows over it are counted (%(default)g)",
+    )
+
+
+def run_monitor(args: argparse.Namespace, source: Source, *, live: bool, seconds: float | None = None) -> int:
+    """Monitor a source as the options say, until it ends or a signal comes; return the exit status."""
+    if args.budget_ms <= 0:
+        raise EcgEdgeError(f"--budget-ms {args.budget_ms:g} is no time: use a number above 0")
+    bundle, backend = open_model(args)
+    classes = bundle.manifest.classes
+    policy = load_policy(args.policy, labels=[c.abbreviation for c in classes])
+    sinks: list[Sink] = [JsonLines(sys.stdout) if args.json else Console(sys.stdout, classes)]
+    if args.log is not None:
+        sinks.append(JsonLinesFile(args.log))
+    monitor = Monitor(
+        source,
+        lambda stream: Engine(bundle, backend, policy, stream, every_probability=args.probabilities),
+        sinks,
+        budget_ms=args.budget_ms,
+        live=live,
+        seconds=seconds,
+    )
+    with stopped_by_signals(monitor):
+        monitor.run()
+    return 0

@@ -1,0 +1,61 @@
+"""Monitor a live device until it ends or Ctrl-C.
+
+ecg-edge stream --device /dev/ttyUSB0         a board that speaks firmware_bridge/PROTOCOL.md
+ecg-edge stream --device socket://host:4000   the same behind a TCP port
+ecg-edge stream --device sim:demo             a simulated device, played at true time
+ecg-edge stream --device -                    its bytes from standard input
+"""
+
+import argparse
+
+from ecg_edge.firmware_bridge.device import SimulatedDevice
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
+from ecg_edge.firmware_bridge.transport import DEFAULT_BAUD
+
+from ..sources.device import DeviceSource
+from .common import (
+    add_model_arguments,
+    add_monitor_arguments,
+    add_signal_arguments,
+    lead_names,
+    open_record,
+    run_monitor,
+)
+
+SIMULATED = "sim:"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "--device", required=True, metavar="URL", help="serial port or pty, socket://host:port, sim:RECORD, or -"
+    )
+    parser.add_argument("--baud", type=int, default=DEFAULT_BAUD, help="speed of a serial port (%(default)s)")
+    parser.add_argument("--seconds", type=float, help="stop after so much signal")
+    parser.add_argument(
+        "--reconnect-seconds",
+        type=float,
+        default=3600.0,
+        metavar="S",
+        help="try a lost link again for so long before giving up (%(default)g)",
+    )
+    add_signal_arguments(parser)
+    add_monitor_arguments(parser)
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and return its exit status."""
+    if args.seconds is not None and args.seconds <= 0:
+        raise EcgEdgeError(f"--seconds {args.seconds:g} is no time: use a number above 0")
+    if not args.device.startswith(SIMULATED):
+        return _stream(args, args.device)
+    recording = open_record(args.device.removeprefix(SIMULATED), lead_names(args.leads))
+    args.leads = None  # the simulated device already calls its channels by them
+    with SimulatedDevice(recording) as device:
+        return _stream(args, device.path)
+
+
+def _stream(args: argparse.Namespace, url: str) -> int:
+    source = DeviceSource(url, args.baud, lead_names(args.leads), args.mains, args.reconnect_seconds)
+    return run_monitor(args, source, live=True, seconds=args.seconds)

@@ -1,0 +1,102 @@
+"""Events for a person at a terminal: a line each, what matters first."""
+
+from typing import TextIO
+
+from ecg_edge.firmware_bridge.leads import LEADS
+
+from ..classes import ClassInfo
+from ..events import Alert, Event, Status, Summary, Technical
+
+_COLORS = {
+    "high": "\033[1;37;41m",
+    "medium": "\033[1;33m",
+    "low": "\033[1;36m",
+    "technical": "\033[35m",
+    "dim": "\033[2m",
+}
+_RESET = "\033[0m"
+
+
+class Console:
+    """Writes events as text."""
+
+    def __init__(self, stream: TextIO, classes: tuple[ClassInfo, ...]) -> None:
+        """Write to an open stream, in color where it is a terminal; classes: for the names behind labels."""
+        self._stream = stream
+        self._color = stream.isatty()
+        self._names = {c.abbreviation: c.name for c in classes}
+
+    def emit(self, event: Event) -> None:
+        """Write one event."""
+        text = self._summary(event) if isinstance(event, Summary) else f"{_clock(event.time)}  {self._line(event)}"
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Flush."""
+        self._stream.flush()
+
+    def _line(self, event: Alert | Technical | Status) -> str:
+        if isinstance(event, Alert):
+            return self._alert(event)
+        if isinstance(event, Technical):
+            mark = {"new": "begins", "end": "ends", "once": ""}[event.phase]
+            text = f"signal  {event.code:<11} {mark:<7} {event.message}"
+            return self._paint("technical", text)
+        shown = ""
+        if event.probabilities:
+            best = sorted(event.probabilities.items(), key=lambda item: -item[1])[:4]
+            shown = "  " + "  ".join(f"{label} {p:.2f}" for label, p in best)
+        return self._paint("dim", f"status  quality {event.quality:.2f}, {_leads(event.leads)}{shown}")
+
+    def _alert(self, event: Alert) -> str:
+        name = self._names.get(event.label, event.label)
+        mark = {"new": "ALERT ", "update": "goes on", "end": "end   "}[event.phase]
+        text = f"{mark:<7} {event.priority:<6} {event.label} {name}"
+        detail = f"since {_clock(event.onset).strip()}, {_leads(event.leads)}"
+        if event.probability is not None:
+            detail = f"probability {event.probability:.2f}, {detail}"
+        if event.phase == "end" and event.reason:
+            detail = f"{event.reason.replace('_', ' ')}; {detail}"
+        if event.latency_ms is not None and event.phase == "new":
+            detail += f", {event.latency_ms:.1f} ms after its last sample"
+        painted = self._paint(event.priority, text) if event.phase == "new" else text
+        return f"{painted}  ({detail})"
+
+    def _summary(self, event: Summary) -> str:
+        windows = event.windows
+        lines = [
+            "",
+            f"{event.signal_s:.1f} s of signal, {windows['analyzed']} windows analyzed, "
+            f"{windows['unusable']} unusable, {windows['skipped']} skipped; decisions rest on {_leads(event.leads)}",
+            "alerts: " + (", ".join(f"{label} {n}" for label, n in event.alerts.items()) or "none"),
+        ]
+        if event.latency_ms is not None:
+            figures = ", ".join(f"{name} {ms:.2f}" for name, ms in event.latency_ms.items())
+            lines.append(f"latency in ms: {figures}; {event.misses} over the budget of {event.budget_ms:g} ms")
+        lost = ", ".join(f"{name} {n}" for name, n in event.losses.items() if n)
+        lines.append(f"lost or damaged: {lost or 'nothing'}")
+        if event.bundle is not None:
+            lines.append(f"bundle {event.bundle} {(event.bundle_sha256 or '')[:12]}")
+        lines.append(event.notice)
+        return "\n".join(lines)
+
+    def _paint(self, color: str, text: str) -> str:
+        return f"{_COLORS[color]}{text}{_RESET}" if self._color else text
+
+
+def _clock(seconds: float) -> str:
+    hours, rest = divmod(int(seconds), 3600)
+    minutes, whole = divmod(rest, 60)
+    text = f"{minutes:02d}:{whole:02d}" if not hours else f"{hours}:{minutes:02d}:{whole:02d}"
+    return f"{text:>8}"
+
+
+def _leads(leads: tuple[str, ...]) -> str:
+    if not leads:
+        return "no lead"
+    if len(leads) == len(LEADS):
+        return "12 leads"
+    if len(leads) > len(LEADS) // 2:
+        return "12 leads but " + " ".join(lead for lead in LEADS if lead not in leads)
+    return ("lead " if len(leads) == 1 else "leads ") + " ".join(leads)

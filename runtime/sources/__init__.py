@@ -1,0 +1,1 @@
+"""Where samples come from: recordings on disk, and devices on a link."""

@@ -1,0 +1,217 @@
+"""A device on a link: a thread that only reads, and the packets, gaps and link troubles that come of its bytes."""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+
+from ecg_edge.firmware_bridge.continuity import Frames, FrameTracker
+from ecg_edge.firmware_bridge.decoder import PacketDecoder
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
+from ecg_edge.firmware_bridge.protocol import Hello, Message, Packet, Start, State, Status, Stop, encode_packet
+from ecg_edge.firmware_bridge.transport import DEFAULT_BAUD, LinkClosed, LinkLost, Transport, open_transport
+
+from ..engine import StreamFormat
+from .items import Chunk, Gap, Item, Notice, renamed
+
+READ_BYTES = 65536  # one big read costs what a small one does, and users of such boards report bytes lost to small ones
+READ_TIMEOUT_S = 0.1
+QUEUE_READS = 256  # bounded; when it is full the reader waits, and what the line then drops shows as a counted gap
+COMMAND_EVERY_S = 1.0  # START is sent again until samples come: a board may just be booting
+SILENCE_S = 3.0  # without a packet for this long the link counts as lost; HELLO and STATUS come every second
+ANSWER_S = 8.0  # by then a board that speaks this protocol has said something
+RETRY_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # pauses between attempts to open a lost link again; the last one repeats
+
+
+class DeviceSource:
+    """Streams from a device that speaks the wire format."""
+
+    def __init__(
+        self,
+        url: str,
+        baud: int = DEFAULT_BAUD,
+        leads: tuple[str, ...] | None = None,
+        mains: int | None = None,
+        reconnect_s: float = 3600.0,
+    ) -> None:
+        """Open the link; raises EcgEdgeError where it cannot be opened.
+
+        url: see transport.open_transport; leads: names instead of the device's own; reconnect_s: how long a lost
+        link is tried again before the stream ends.
+        """
+        self._url, self._baud = url, baud
+        self._leads, self._mains = leads, mains
+        self._reconnect_s = reconnect_s
+        self._transport: Transport = open_transport(url, baud)
+        self._decoder = PacketDecoder()
+        self._tracker = FrameTracker()
+        self._sequence = 0
+        self._format: StreamFormat | None = None
+        self._columns: list[int] = []
+        self._last_frames_at: float | None = None  # arrival of the latest frames
+        self._silent = False
+        self._ended = False
+
+    def losses(self) -> dict[str, int]:
+        """Return every counter of the link, by name."""
+        link = asdict(self._decoder.counters)
+        frames = asdict(self._tracker.counters)
+        return {f"link_{k}": v for k, v in link.items()} | {
+            f"frames_{k}": v for k, v in frames.items() if k != "frames"
+        }
+
+    def items(self, stop: threading.Event) -> Iterator[Item]:
+        """Yield what comes until the device says that it has ended, the link closes, or `stop` is set."""
+        try:
+            while not stop.is_set() and not self._ended:
+                try:
+                    yield from self._read_link(stop)
+                except LinkClosed:
+                    return
+                except LinkLost as error:
+                    yield Notice("link_lost", "new", str(error))
+                    if not self._reopen(stop):
+                        return
+                    yield Notice("link_restored", "once", f"{self._transport.name} is back")
+        finally:
+            self._send(Stop())
+            self._transport.close()
+
+    def _read_link(self, stop: threading.Event) -> Iterator[Item]:
+        """Yield from one opened link until it is lost (raises), the device has ended, or `stop` is set."""
+        reads: queue.Queue[tuple[bytes, float] | LinkLost] = queue.Queue(QUEUE_READS)
+        closing = threading.Event()
+        reader = threading.Thread(
+            target=_read_forever, args=(self._transport, reads, closing), name="link reader", daemon=True
+        )
+        reader.start()
+        opened = heard = time.monotonic()
+        asked = float("-inf")
+        streaming = False
+        try:
+            while not stop.is_set() and not self._ended:
+                now = time.monotonic()
+                if not streaming and now - asked > COMMAND_EVERY_S:
+                    self._send(Start())
+                    asked = now
+                try:
+                    got = reads.get(timeout=READ_TIMEOUT_S)
+                except queue.Empty:
+                    yield from self._silence(now - heard, now - opened)
+                    continue
+                if isinstance(got, LinkLost):
+                    raise got
+                data, at = got
+                packets = self._decoder.feed(data)
+                if packets:
+                    heard = at
+                    yield from self._heard_again()
+                elif not streaming:
+                    yield from self._silence(0.0, now - opened)
+                for packet in packets:
+                    for item in self._packet(packet, at):
+                        streaming = streaming or isinstance(item, Chunk)
+                        yield item
+        finally:
+            closing.set()
+            reader.join()
+
+    def _silence(self, silent: float, since_opened: float) -> Iterator[Item]:
+        if self._format is None and since_opened > ANSWER_S:
+            counters = self._decoder.counters
+            raise EcgEdgeError(
+                f"{self._transport.name} sent {counters.bytes} bytes and no HELLO packet in {ANSWER_S:.0f} s: "
+                f"check --baud ({self._baud}) and that the firmware speaks PROTOCOL.md"
+            )
+        if self._format is not None and silent > SILENCE_S and not self._silent:
+            self._silent = True
+            yield Notice("link_lost", "new", f"{self._transport.name} has been silent for {SILENCE_S:.0f} s")
+
+    def _heard_again(self) -> Iterator[Item]:
+        if self._silent:
+            self._silent = False
+            yield Notice("link_restored", "once", f"{self._transport.name} speaks again")
+
+    def _packet(self, packet: Packet, at: float) -> Iterator[Item]:
+        message = packet.message
+        frames = self._tracker.push(packet)
+        if isinstance(message, Hello):
+            yield from self._hello(message)
+        elif isinstance(message, Status):
+            if message.state == State.ENDED and self._tracker.counters.frames:
+                self._ended = True
+        elif frames is not None and self._format is not None:
+            yield from self._frames(frames, at, self._format.rate)
+
+    def _hello(self, hello: Hello) -> Iterator[Item]:
+        columns, leads = renamed(hello.leads, self._leads)
+        said = StreamFormat(hello.rate, leads, hello.pv_per_lsb, self._mains)
+        if self._format is None:
+            self._format, self._columns = said, columns
+            yield said
+        elif said != self._format:
+            raise EcgEdgeError(
+                f"{self._transport.name} changed from {self._format.rate} Hz, {len(self._format.leads)} leads to "
+                f"{said.rate} Hz, {len(leads)} leads: start again to monitor the new stream"
+            )
+
+    def _frames(self, frames: Frames, at: float, rate: int) -> Iterator[Item]:
+        missing = frames.missing_before
+        if frames.restarted and self._last_frames_at is not None:
+            # Another run of the device: only the host's clock knows how long it was away.
+            missing = max(0, round((at - self._last_frames_at) * rate) - len(frames.samples))
+        self._last_frames_at = at
+        if missing:
+            yield Gap(missing, at)
+        counts = frames.samples[:, self._columns]
+        off = frames.off[self._columns]
+        yield Chunk(counts, np.broadcast_to(off, counts.shape) if off.any() else None, at)
+
+    def _send(self, message: Message) -> None:
+        """Send a command; a link that takes none (standard input) or is gone shows when it is read."""
+        try:
+            self._transport.write(encode_packet(message, self._sequence, time.monotonic_ns() // 1000))
+            self._sequence = (self._sequence + 1) & 0xFFFF
+        except LinkLost:
+            pass
+
+    def _reopen(self, stop: threading.Event) -> bool:
+        """Open the lost link again; return False when `stop` was set or the time for it is over."""
+        self._transport.close()
+        deadline = time.monotonic() + self._reconnect_s
+        for attempt in range(10**9):
+            pause = RETRY_S[min(attempt, len(RETRY_S) - 1)]
+            if time.monotonic() + pause > deadline or stop.wait(pause):
+                return False
+            try:
+                self._transport = open_transport(self._url, self._baud)
+            except EcgEdgeError:
+                continue
+            return True
+        return False
+
+
+def _read_forever(
+    transport: Transport, reads: "queue.Queue[tuple[bytes, float] | LinkLost]", closing: threading.Event
+) -> None:
+    """Read until the link fails or `closing` is set; runs in a thread of its own and does nothing else."""
+    while not closing.is_set():
+        got: tuple[bytes, float] | LinkLost
+        try:
+            data = transport.read(READ_BYTES, READ_TIMEOUT_S)
+            if not data:
+                continue
+            got = (data, time.monotonic())
+        except LinkLost as error:
+            got = error
+        while not closing.is_set():
+            try:
+                reads.put(got, timeout=READ_TIMEOUT_S)
+                break
+            except queue.Full:
+                continue
+        if isinstance(got, LinkLost):
+            return
