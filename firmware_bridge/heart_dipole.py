@@ -63,19 +63,19 @@ _ECTOPIC_P = (
     Wave(-0.142, 0.015, 0.018, (0.070, -0.045, -0.030)),
     Wave(-0.112, 0.017, 0.016, (-0.030, -0.060, -0.045)),
 )
-# Septum (to the right and forwards), apex, free wall, then the base (backwards): 90 ms in all.
+# Septum (to the right and forwards), apex, free wall, then the base (backwards): 85 ms in all.
 _NORMAL_QRS = (
-    Wave(-0.0200, 0.0065, 0.0065, (-0.090, 0.060, -0.280)),
-    Wave(-0.0070, 0.0100, 0.0100, (0.790, 0.170, -0.010)),
-    Wave(0.0060, 0.0095, 0.0095, (0.640, 0.500, 0.440)),
-    Wave(0.0210, 0.0068, 0.0070, (0.150, -0.040, 0.500)),
-    Wave(0.0335, 0.0090, 0.0090, (-0.140, -0.030, 0.220)),
+    Wave(-0.0170, 0.0060, 0.0050, (-0.100, 0.060, -0.310)),
+    Wave(-0.0055, 0.0074, 0.0074, (0.870, 0.170, -0.010)),
+    Wave(0.0040, 0.0072, 0.0070, (0.700, 0.550, 0.470)),
+    Wave(0.0145, 0.0056, 0.0058, (0.160, -0.030, 0.630)),
+    Wave(0.0250, 0.0065, 0.0085, (-0.160, -0.030, 0.260)),
 )
 # The ST segment's slight forward vector, the T wave's two halves, and the U wave. Times hold at 60 beats/min.
 _NORMAL_T = (
-    Wave(0.175, 0.055, 0.045, (0.030, 0.015, -0.050)),
-    Wave(0.252, 0.050, 0.036, (0.120, 0.040, -0.165)),
-    Wave(0.300, 0.052, 0.031, (0.225, 0.115, -0.100)),
+    Wave(0.170, 0.055, 0.045, (0.035, 0.015, -0.060)),
+    Wave(0.254, 0.042, 0.032, (0.125, 0.045, -0.185)),
+    Wave(0.292, 0.042, 0.028, (0.230, 0.125, -0.095)),
     Wave(0.460, 0.035, 0.045, (0.012, 0.008, -0.022)),
 )
 # The left ventricle is reached through the septum from the right: late, slow, leftwards and backwards, notched.

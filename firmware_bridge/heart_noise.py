@@ -53,7 +53,7 @@ class Noise:
 
 def frequencies(n: int, rate: int) -> FloatArray:
     """Return the frequencies in Hz of the bins that `shaped` takes, for n samples at `rate` Hz."""
-    return np.fft.rfftfreq(n, 1 / rate)
+    return np.asarray(np.fft.rfftfreq(n, 1 / rate), dtype=np.float64)
 
 
 def shaped(power: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
@@ -64,7 +64,7 @@ def shaped(power: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
     return np.fft.irfft(spread * (real + 1j * imaginary), n)
 
 
-def band(shape: FloatArray, rms: float) -> FloatArray:
+def band(shape: FloatArray | npt.NDArray[np.bool_], rms: float) -> FloatArray:
     """Return `shape` over `frequencies` as the power of noise with `rms`; none if the shape holds only 0 Hz."""
     shape = shape.astype(np.float64)
     shape[0] = 0
