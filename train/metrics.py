@@ -14,6 +14,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+_BLOCK = 2**21  # weights handled at once: 16 MB, so that resampling 40,000 records takes no gigabytes
+
 
 def auroc(labels: Bools, scores: npt.NDArray[np.floating], weights: Floats | None = None) -> Floats:
     """Return the area under the ROC curve of each class, exact: (classes,), or (resamples, classes).
@@ -77,7 +79,7 @@ class Counts:
         return _ratio(hits, hits + self.fp + beta**2 * self.fn)
 
     def g_beta(self, beta: float = 2.0) -> Floats:
-        """Return TP / (TP + FP + b FN), the Challenge's generalised Jaccard; NaN as for f_beta."""
+        """Return TP / (TP + FP + b FN), the Challenge's generalized Jaccard; NaN as for f_beta."""
         return _ratio(self.tp, self.tp + self.fp + beta * self.fn)
 
 
@@ -137,18 +139,21 @@ def _per_class(statistic, labels, scores, weights) -> Floats:  # type: ignore[no
         raise ValueError("scores hold NaN")
     w = np.ones((1, len(labels))) if weights is None else np.asarray(weights, dtype=np.float64)
     result = np.full((len(w), labels.shape[1]), np.nan)
+    height = max(_BLOCK // max(len(labels), 1), 1)
+    blocks = [slice(first, first + height) for first in range(0, len(w), height)]
     for k in range(labels.shape[1] if len(labels) else 0):
         order = np.argsort(-scores[:, k], kind="stable")
         ranked = scores[order, k]
         starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
         positive = labels[order, k]
-        by_rank = w[:, order]
-        result[:, k] = statistic(
-            _Groups(
-                np.add.reduceat(by_rank * positive, starts, axis=1),
-                np.add.reduceat(by_rank * ~positive, starts, axis=1),
+        for rows in blocks:
+            by_rank = w[rows][:, order]
+            result[rows, k] = statistic(
+                _Groups(
+                    np.add.reduceat(by_rank * positive, starts, axis=1),
+                    np.add.reduceat(by_rank * ~positive, starts, axis=1),
+                )
             )
-        )
     return result[0] if weights is None else result
 
 

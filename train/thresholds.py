@@ -32,7 +32,7 @@ class Thresholds:
     """Decision thresholds of the classes, and what they rest on."""
 
     values: Floats
-    """Threshold of each class: present where probability >= threshold."""
+    """Threshold of each class: present where probability > threshold, as the alert policy takes it."""
     fitted: Floats
     """The best cut before it was drawn to the shared one; NaN where the class has too few positives for one."""
     shared: float
@@ -42,7 +42,7 @@ class Thresholds:
 
     def decide(self, probabilities: npt.NDArray[np.floating]) -> Bools:
         """Return the decisions (records, classes)."""
-        decisions: Bools = np.asarray(probabilities) >= self.values
+        decisions: Bools = np.asarray(probabilities) > self.values
         return decisions
 
 
@@ -89,7 +89,7 @@ def fit_challenge(labels: Bools, probabilities: npt.NDArray[np.floating], weight
             cut = _best_cut(p[order, k], gains, start.shared)
             if np.isnan(cut):
                 continue
-            chosen = p[:, k] >= cut
+            chosen = p[:, k] > cut
             reached = off.sum() + (on - off)[chosen].sum()
             if reached > total + 1e-9:
                 outputs[:, k], fitted[k], total = chosen, cut, reached
@@ -113,7 +113,7 @@ def _shared(labels: Bools, p: Floats, able: Bools) -> float:
         return 0.5
     labels, p = labels[:, able], p[:, able]
     # A class that nobody is found for at some candidate scores 0 there, not NaN: it has positives.
-    f1 = [float(macro(count(labels, p >= t).f_beta(), labels.sum(axis=0))) for t in _SHARED_CANDIDATES]
+    f1 = [float(macro(count(labels, p > t).f_beta(), labels.sum(axis=0))) for t in _SHARED_CANDIDATES]
     return float(_SHARED_CANDIDATES[int(np.argmax(f1))])
 
 
@@ -126,7 +126,9 @@ def _best_cut(ranked: Floats, goal: Floats, shared: float) -> float:
     cuts = np.flatnonzero(ranked[:-1] > ranked[1:])
     if not cuts.size:
         return float("nan")
-    between = (ranked[cuts] + ranked[cuts + 1]) / 2
+    upper, lower = ranked[cuts], ranked[cuts + 1]
+    middle = (upper + lower) / 2
+    between = np.where(middle < upper, middle, lower)  # the middle of two neighboring floats is one of them
     best = goal[cuts] >= goal[cuts].max() - 1e-12
     return float(between[best][np.argmin(np.abs(between[best] - shared))])
 

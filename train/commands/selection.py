@@ -7,7 +7,7 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
 from ..records.entry import RecordEntry
 from ..records.index import RecordIndex
-from ..records.ptbxl import FOLDS
+from ..records.tables import FOLDS
 
 
 def add_selection(parser: argparse.ArgumentParser, default: str | None) -> None:

@@ -14,8 +14,7 @@ from ecg_edge.firmware_bridge.leads import canonical_all
 from ecg_edge.runtime.sources.wfdb_header import Header, read_header
 
 from .. import labels
-from .entry import Broken, Identity, RecordEntry, parse_age, parse_sex
-from .ptbxl import ecg_key
+from .entry import Broken, Identity, RecordEntry, ecg_key, parse_age, parse_sex
 
 FOLDER = "cinc2020"
 

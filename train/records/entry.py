@@ -90,3 +90,13 @@ def parse_sex(text: str) -> str | None:
     if folded in {"male", "m", "0"}:
         return "male"
     return "female" if folded in {"female", "f", "1"} else None
+
+
+def ecg_key(ecg_id: int) -> str:
+    """Return the group key of an ECG whose patient is not known."""
+    return f"ptbxl/ecg/{ecg_id}"
+
+
+def has_files(record: Path) -> bool:
+    """Return whether header and signal file of a record are there."""
+    return all(record.with_name(f"{record.name}.{suffix}").is_file() for suffix in ("hea", "dat"))

@@ -11,7 +11,8 @@ from pathlib import Path
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
 from . import challenge, ptbxl, ptbxl_z
-from .entry import Broken, RecordEntry
+from .entry import Broken, RecordEntry, ecg_key
+from .tables import FOLDS
 
 
 class IndexingError(EcgEdgeError):
@@ -115,7 +116,7 @@ def split(
     if len(set(folds)) != len(folds):
         doubled = sorted({fold for fold in folds if folds.count(fold) > 1})
         raise SplitError(f"fold {', '.join(map(str, doubled))} is on two sides: name each fold once")
-    wrong = sorted(set(folds) - set(ptbxl.FOLDS))
+    wrong = sorted(set(folds) - set(FOLDS))
     if wrong:
         raise SplitError(f"there is no fold {', '.join(map(str, wrong))}: folds are 1 to 10")
 
@@ -136,7 +137,7 @@ def split(
         else:
             records[side].append(entry)
     check_disjoint(records)
-    return Split(*(tuple(records[side]) for side in ("train", "valid", "test")), left_out=dict(left_out))
+    return Split(tuple(records["train"]), tuple(records["valid"]), tuple(records["test"]), dict(left_out))
 
 
 def check_disjoint(sides: dict[str, list[RecordEntry]]) -> None:
@@ -144,7 +145,7 @@ def check_disjoint(sides: dict[str, list[RecordEntry]]) -> None:
     where: dict[str, str] = {}
     for side, entries in sides.items():
         for entry in entries:
-            keys = [entry.patient] if entry.ecg_id is None else [entry.patient, ptbxl.ecg_key(entry.ecg_id)]
+            keys = [entry.patient] if entry.ecg_id is None else [entry.patient, ecg_key(entry.ecg_id)]
             for key in keys:
                 other = where.setdefault(key, side)
                 if other != side:

@@ -6,22 +6,13 @@ gives the same records. Where that is missing, the codes follow from the stateme
 Source: Wagner et al. 2020, doi 10.1038/s41597-020-0495-6.
 """
 
-import ast
-import csv
-from collections.abc import Mapping
 from pathlib import Path
 
-from ecg_edge.firmware_bridge.errors import EcgEdgeError
-
 from .. import labels
-from .entry import Broken, Identity, RecordEntry, parse_age, parse_sex
+from .entry import Broken, Identity, RecordEntry, ecg_key, has_files, parse_age, parse_sex
+from .tables import fold_of, number, parse_statements, read_table
 
 SOURCE = "ptbxl"
-FOLDS = range(1, 11)
-
-
-class TableError(EcgEdgeError):
-    """A table of a database that is not what that database publishes."""
 
 
 def present(folder: Path) -> bool:
@@ -83,59 +74,6 @@ def superclass_table(folder: Path) -> dict[str, str] | None:
     """Return the superclass of each diagnostic statement, None where `scp_statements.csv` is not there."""
     path = folder / "scp_statements.csv"
     return labels.read_superclass_table(path) if path.is_file() else None
-
-
-def ecg_key(ecg_id: int) -> str:
-    """Return the group key of an ECG whose patient is not known."""
-    return f"ptbxl/ecg/{ecg_id}"
-
-
-def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the rows of a CSV file; raises TableError where it cannot be read or lacks one of `columns`."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [c for c in columns if c not in (reader.fieldnames or ())]
-            if missing:
-                raise TableError(f"{path} has no column {', '.join(missing)}: use the published file")
-            return list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"cannot read {path}: {error}") from error
-
-
-def number(row: Mapping[str, str], column: str, path: Path) -> int:
-    """Return the whole number in a column (`7` or `7.0`); raises TableError."""
-    try:
-        value = float(row[column])
-        if value != int(value):
-            raise ValueError
-        return int(value)
-    except (ValueError, TypeError, OverflowError):
-        raise TableError(f"{path}: {column} is {row[column]!r}, not a whole number") from None
-
-
-def fold_of(row: Mapping[str, str], path: Path) -> int:
-    """Return `strat_fold` of a row; raises TableError where it is not 1 to 10."""
-    fold = number(row, "strat_fold", path)
-    if fold not in FOLDS:
-        raise TableError(f"{path}: strat_fold is {fold}, not 1 to 10")
-    return fold
-
-
-def parse_statements(text: str, path: Path) -> frozenset[str]:
-    """Return the statements in a `scp_codes` cell, whatever their likelihoods; raises TableError."""
-    try:
-        statements = ast.literal_eval(text)
-        if isinstance(statements, dict):
-            return frozenset(map(str, statements))
-    except (ValueError, SyntaxError):
-        pass
-    raise TableError(f"{path}: scp_codes is {text[:60]!r}, not a mapping of statements to likelihoods")
-
-
-def has_files(record: Path) -> bool:
-    """Return whether header and signal file of a record are there."""
-    return all(record.with_name(f"{record.name}.{suffix}").is_file() for suffix in ("hea", "dat"))
 
 
 def _database(folder: Path) -> Path:

@@ -18,16 +18,8 @@ from ecg_edge.firmware_bridge.recording import COUNT_LIMIT, Recording
 from ecg_edge.runtime.sources.wfdb_header import read_header
 
 from .. import labels
-from .entry import Broken, Identity, RecordEntry, parse_age, parse_sex
-from .ptbxl import (
-    TableError,
-    ecg_key,
-    fold_of,
-    has_files,
-    number,
-    parse_statements,
-    read_table,
-)
+from .entry import Broken, Identity, RecordEntry, ecg_key, has_files, parse_age, parse_sex
+from .tables import TableError, fold_of, number, parse_statements, read_table
 
 SOURCE = "ptbxl_z"
 
