@@ -64,7 +64,7 @@ def fit_f1(labels: Bools, probabilities: npt.NDArray[np.floating]) -> Thresholds
 
 
 def fit_challenge(labels: Bools, probabilities: npt.NDArray[np.floating], weights: Floats) -> Thresholds:
-    """Return thresholds for the best Challenge metric, by coordinate ascent from those of fit_f1.
+    """Return thresholds for the best Challenge metric, by coordinate ascent from the cuts of fit_f1.
 
     weights: (classes, classes) as from challenge_metric.read_weights. One class after the other gets the cut that
     is best given the decisions on the rest, until a sweep changes nothing. That is a local maximum; the holding
@@ -72,7 +72,8 @@ def fit_challenge(labels: Bools, probabilities: npt.NDArray[np.floating], weight
     """
     labels, p, positives, able = _checked(labels, probabilities)
     start = fit_f1(labels, p)
-    outputs, fitted = start.decide(p), start.fitted.copy()
+    fitted = start.fitted.copy()
+    outputs = p > np.where(np.isnan(fitted), start.shared, fitted)
     credit = labels @ weights
     total = record_scores(weights, labels, outputs).sum()
     for _ in range(_SWEEPS):

@@ -16,6 +16,7 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.leads import LEADS, MEASURED_LEADS
 from ecg_edge.firmware_bridge.recording import COUNT_LIMIT, Recording
 from ecg_edge.runtime.sources.wfdb_header import read_header
+from ecg_edge.runtime.sources.wfdb_signal import read_frames
 
 from .. import labels
 from .entry import Broken, Identity, RecordEntry, ecg_key, has_files, parse_age, parse_sex
@@ -102,7 +103,10 @@ def read_entries(
 
 
 def read_z(record: Path) -> npt.NDArray[np.float64]:
-    """Return the z-scored signal (samples, 12), rows in time, columns in LEADS' order; raises ScaleError."""
+    """Return the z-scored signal (samples, 12), rows in time, columns in LEADS' order.
+
+    Raises ScaleError for another kind of record, HeaderError or SignalFileError for a damaged one.
+    """
     header = read_header(record)
     units = {signal.units for signal in header.signals}
     formats = {signal.format for signal in header.signals}
@@ -110,14 +114,10 @@ def read_z(record: Path) -> npt.NDArray[np.float64]:
     names = tuple(signal.name for signal in header.signals)
     if names != LEADS or units != {"z"} or formats != {16} or len(files) != 1 or header.rate != 100:
         raise ScaleError(f"{record} is no z-scored 12-lead record at 100 Hz in format 16")
-    try:
-        counts = np.fromfile(record.parent / files.pop(), dtype="<i2")
-    except OSError as error:
-        raise ScaleError(f"cannot read the signal of {record}: {error}") from error
-    if counts.size != len(LEADS) * (header.samples or 0):
-        raise ScaleError(f"{record} has {counts.size} values, its header promises {header.samples} of 12 leads")
+    counts = read_frames(record.parent / files.pop(), 16, len(LEADS), 0, 0, header.samples or 0)
     gains = np.array([signal.gain for signal in header.signals])
-    return counts.reshape(-1, len(LEADS)) / gains
+    z: npt.NDArray[np.float64] = counts / gains
+    return z
 
 
 def amplitude_factors(seed: int | None, ecg_id: int) -> npt.NDArray[np.float64]:
@@ -143,7 +143,7 @@ def read_scaled(entry: RecordEntry, seed: int | None = None) -> Recording:
     I and II get the ratio that Einthoven's law fixes and lead II its typical standard deviation times a factor;
     V1..V6 get their typical ones times theirs (`amplitude_factors(seed, ecg_id)`). The other limb leads are not
     among the channels: whoever needs them derives them from I and II, and so they agree exactly.
-    Raises ScaleError, or HeaderError where the header is none.
+    Raises ScaleError, and what read_z raises.
     """
     if entry.scaled or entry.ecg_id is None:
         raise ScaleError(f"{entry.path} is in millivolts already: read it as a record")
