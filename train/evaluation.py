@@ -148,7 +148,7 @@ def table(report: Report) -> str:
     for k, info in enumerate(labels.CLASSES):
         figure = report.auroc[k]
         cells = " ".join(f"{_text(v[k]):>6}" for v in (report.auprc, report.f1, report.sensitivity, report.ppv))
-        span = f"{_text(figure.low)} - {_text(figure.high)}"
+        span = "-" if np.isnan(figure.low) else f"{_text(figure.low)} - {_text(figure.high)}"
         lines.append(f"{info.abbreviation:8} {report.positives[k]:5d} {_text(figure.value):>6} {span:>15} {cells}")
     lines += [
         "",

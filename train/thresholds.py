@@ -22,7 +22,7 @@ from .metrics import Bools, Floats, count, macro
 
 LOWEST, HIGHEST = 0.02, 0.98  # beyond, one step of an 8-bit probability (1/256) is a large part of the odds
 FEWEST = 3  # positives; with two, leaving one out moves the best cut anywhere
-SHRINKAGE = 10.0  # positives' worth of the shared threshold; the best cut of 10 positives is still within noise
+SHRINKAGE = 10.0  # simulated sets of 177 records: 10 to 40 do equally well on fresh ones, 3 and 0 clearly worse
 _SHARED_CANDIDATES = np.arange(0.02, 0.985, 0.01)
 _SWEEPS = 20  # of the coordinate ascent; it stops by itself, mostly after three or four
 
