@@ -4,7 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from .framing import FramingError, cobs_decode
-from .protocol import MAX_PACKET, Header, Packet, PacketError, decode_message, open_body
+from .protocol import MAX_PACKET, Header, Packet, PacketError, decode_message, is_known, open_body
 
 REORDER_WINDOW = 64
 """Packets back to which a sequence number may be late or doubled; further back, the sender started again."""
@@ -27,7 +27,7 @@ class LinkCounters:
     bad_crc: int = 0
     """Packets with a wrong checksum. Joining a stream midway costs one bad piece."""
     bad_payload: int = 0
-    """Packets with a right checksum and a payload that breaks the layout: a defect of the sender."""
+    """Packets with a right checksum and a payload that breaks the layout: a defect of the sender, mostly."""
     overlong: int = 0
     """Runs of bytes without the zero that should have ended a packet; what was held of them is dropped."""
     other_version: int = 0
@@ -37,9 +37,9 @@ class LinkCounters:
     gaps: int = 0
     """Places where sequence numbers are missing."""
     missing: int = 0
-    """Packets missing in those places, less those that came late."""
+    """Packets missing in those places, garbled ones among them, less those that came late."""
     duplicates: int = 0
-    """Packets that came a second time; they are dropped."""
+    """Packets that came a second time; a host drops them."""
     late: int = 0
     """Packets that came after a later one; they are handed out as they come."""
     restarts: int = 0
@@ -49,9 +49,14 @@ class LinkCounters:
 class PacketDecoder:
     """Turns the bytes of one direction of a link into packets. Memory is bounded and no input raises."""
 
-    def __init__(self, counters: LinkCounters | None = None) -> None:
-        """Start at any place of a stream; `counters` go on counting those of an earlier link."""
+    def __init__(self, counters: LinkCounters | None = None, keep_duplicates: bool = False) -> None:
+        """Start at any place of a stream.
+
+        counters: go on counting those of an earlier link. keep_duplicates: hand out duplicates too, as a device
+        must: commands can be repeated, and a host that starts anew sends the same bytes again.
+        """
         self.counters = LinkCounters() if counters is None else counters
+        self._keep_duplicates = keep_duplicates
         self._sequence = _Sequence(self.counters)
         self._partial = b""
         self._skipping = False  # within an overlong run
@@ -85,9 +90,12 @@ class PacketDecoder:
         try:
             body = cobs_decode(piece)
             header, payload = open_body(body)
-            if not self._sequence.place(header, body):
+            message = decode_message(header.type, payload) if is_known(header.type) else None
+            if not self._sequence.place(header, body) and not self._keep_duplicates:
                 return None
-            return Packet(header.sequence, header.time_us, decode_message(header.type, payload))
+            if message is not None:
+                return Packet(header.sequence, header.time_us, message)
+            self.counters.other_type += 1
         except FramingError:
             self.counters.bad_cobs += 1
         except PacketError as error:
@@ -112,15 +120,16 @@ class _Sequence:
             self._counters.duplicates += 1
             return False
         ahead = 0 if self._expected is None else (sequence - self._expected) & 0xFFFF
-        back = 0x10000 - ahead
-        if 0 < ahead < 0x8000 and header.time_us + CLOCK_SLACK_US >= self._time_us:
+        near_back = 0x10000 - ahead <= REORDER_WINDOW and sequence not in self._recent
+        same_clock = header.time_us + CLOCK_SLACK_US >= self._time_us
+        if 0 < ahead < 0x8000 and same_clock:
             self._counters.gaps += 1
             self._counters.missing += ahead
             near = range(max(0, ahead - REORDER_WINDOW), ahead)
             self._missing = {(sequence - ahead + k) & 0xFFFF for k in near} | {
                 s for s in self._missing if (sequence - s) & 0xFFFF <= REORDER_WINDOW
             }
-        elif ahead and back <= REORDER_WINDOW and sequence not in self._recent:
+        elif ahead and near_back and (same_clock or sequence in self._missing):
             self._counters.late += 1
             if sequence in self._missing:
                 self._missing.remove(sequence)

@@ -50,7 +50,7 @@ class DeviceModel:
         self.fault_counts = FaultCounts()
         self._recording, self._frames_per_packet, self._speed = recording, frames_per_packet, speed
         self._faults = faults
-        self._decoder = PacketDecoder()
+        self._decoder = PacketDecoder(keep_duplicates=True)
         self._sequence = 0
         self._clock_us = 0  # device time of the latest message
         self._quiet_us, self._quiet = 0, 0.0  # device time, and the caller's, since when no samples are sent
@@ -63,7 +63,7 @@ class DeviceModel:
 
     def connect(self, now: float) -> None:
         """Be idle, as a host has come or gone; HELLO is due at once."""
-        self._decoder = PacketDecoder(self._decoder.counters)
+        self._decoder = PacketDecoder(keep_duplicates=True)
         self._rest(State.IDLE, now, 0.0)
 
     def receive(self, data: bytes, now: float) -> bytes:

@@ -297,6 +297,11 @@ def open_body(body: bytes) -> tuple[Header, bytes]:
     return Header(kind, sequence, time_us), content[_HEADER.size :]
 
 
+def is_known(kind: int) -> bool:
+    """Return whether messages of type `kind` can be decoded here."""
+    return kind in _BY_TYPE
+
+
 def decode_message(kind: int, payload: bytes) -> Message:
     """Return the message in a payload of type `kind`; raises PacketError with the reason otherwise."""
     if kind not in _BY_TYPE:

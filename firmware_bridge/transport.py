@@ -213,6 +213,6 @@ def _why_not(path: str, error: Exception) -> str:
         return f"not permitted to open {path}: add your user to the group dialout and log in again"
     if number in (errno.EBUSY, errno.EAGAIN) or "lock" in str(error):
         return f"{path} is busy: close the other program that has it open"
-    if number in (errno.ENOTTY, errno.EISDIR, errno.EINVAL, errno.ENODEV):
+    if number in (errno.EISDIR, errno.ENODEV) or "configure port" in str(error):
         return f"{path} is no serial port: name one, or pipe a file into --device -"
     return f"cannot open {path} ({error}): check cable and power of the board"
