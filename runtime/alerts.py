@@ -252,7 +252,6 @@ class AlertMachine:
     def _drop_evidence(self) -> None:
         self._usable_time = -math.inf
         self._votes.clear()
-        self._times.clear()
 
     def _locked(self, i: int) -> bool:
         """Return whether only an acknowledgment, or the end of the stream, ends the episode."""

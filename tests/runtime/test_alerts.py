@@ -97,6 +97,13 @@ def test_onset_is_the_first_voting_window_of_the_confirming_run():
     }
 
 
+def test_onset_is_not_simply_the_oldest_window_counted():
+    m = machine(replace(PLAIN, confirm_of=4))
+    play(m, 0.1, 0.1, 0.6)
+    (event,) = m.step(4.0, np.array([0.6]), LEADS, 1.0)
+    assert event.onset == 3.0
+
+
 def test_a_probability_at_the_threshold_is_not_above_it_and_one_at_the_exit_not_below():
     assert play(machine(), 0.5, 0.5, 0.5) == []
     m = machine(replace(PLAIN, hysteresis=0.5))
@@ -105,7 +112,7 @@ def test_a_probability_at_the_threshold_is_not_above_it_and_one_at_the_exit_not_
 
 def test_votes_of_an_ended_episode_do_not_start_the_next():
     m = machine(replace(PLAIN, confirm_of=6, end_windows=1))
-    assert play(m, 0.6, 0.6, 0.1, 0.1, 0.1) == ["2 new AF-1", "3 end AF-1 below"]
+    assert play(m, 0.6, 0.6, 0.1, 0.6, 0.1) == ["2 new AF-1", "3 end AF-1 below"]
 
 
 def test_smoothing_is_the_exponential_average_of_probabilities():
@@ -174,6 +181,20 @@ def test_a_gap_in_time_counts_as_unknown_too():
     assert (m.analyzed, m.unusable, m.skipped) == (4, 0, 5)
 
 
+def test_a_gap_of_just_the_time_that_is_allowed_holds():
+    m = machine()
+    play(m, 0.6, 0.6)
+    assert m.step(7.0, np.array([0.6]), LEADS, 1.0) == []
+    assert m.active == ("AF",)
+
+
+def test_the_average_starts_anew_after_unknown():
+    m = machine(replace(PLAIN, smoothing_s=60.0, confirm_windows=1, confirm_of=1))
+    assert play(m, 0.9, *[None] * 6) == ["1 new AF-1", "7 end AF-1 unknown"]
+    (event,) = m.step(8.0, np.array([0.6]), LEADS, 1.0)
+    assert event.probability == 0.6
+
+
 def test_votes_of_too_long_ago_are_dropped():
     assert play(machine(), 0.6, *[None] * 6, 0.6) == []
 
@@ -225,7 +246,9 @@ def test_a_latched_alert_waits_for_its_acknowledgment():
     m = machine(PLAIN, "VF")
     assert play(m, 0.6, 0.6, 0.1, 0.1, 0.1) == ["2 new VF-1", "4 update VF-1"]
     assert m.active == ("VF",)
-    assert brief(m.acknowledge("VF")) == ["5 end VF-1 acknowledged"]
+    (end,) = m.acknowledge("VF")
+    assert brief([end]) == ["5 end VF-1 acknowledged"]
+    assert end.latched is None
     assert m.acknowledge("VF") == []
     assert m.active == ()
 
@@ -386,7 +409,7 @@ def test_the_same_windows_give_the_same_lines(policy, sequence):
     assert [to_json(e) for _, _, es in one for e in es] == [to_json(e) for _, _, es in two for e in es]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(policies, st.lists(st.one_of(probability, st.none()), max_size=60))
 def test_one_label_follows_its_definition_exactly(policy, sequence):
     """Against the definition written out plainly for one label: whole lists instead of a running state."""
