@@ -129,7 +129,7 @@ class Samples:
         _fit(0 <= self.lead_off < 1 << m, f"lead-off mask {self.lead_off:#x} for {m} channels")
         low, high = int(self.counts.min()), int(self.counts.max())
         _fit(low >= -(1 << 23) and high < 1 << 23, f"counts {low}..{high} do not fit 24 bits")
-        wide = self.counts.astype(">i4").view(np.uint8).reshape(n * m, 4)
+        wide = self.counts.astype(">i4", order="C").view(np.uint8).reshape(n * m, 4)
         return self._FIXED.pack(self.index, n, m, self.lead_off) + wide[:, 1:].tobytes()
 
     @classmethod

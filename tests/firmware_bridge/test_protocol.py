@@ -258,3 +258,10 @@ def test_where_no_speed_suffices_the_error_says_so() -> None:
 def test_sealed_content_opens_again() -> None:
     header, payload = open_body(cobs_decode(seal(bytes.fromhex("01 7E 0005 0000000000000006 AA"))[:-1]))
     assert (header.type, header.sequence, header.time_us, payload) == (0x7E, 5, 6, b"\xaa")
+
+
+def test_samples_encode_whatever_their_memory_layout() -> None:
+    counts = np.asfortranarray(np.arange(-12, 12, dtype=np.int32).reshape(6, 4))
+    strided = np.arange(-24, 24, dtype=np.int32).reshape(6, 8)[:, ::2]
+    for array in (counts, strided):
+        assert Samples(0, array).to_payload() == Samples(0, array.copy(order="C")).to_payload()
