@@ -57,11 +57,9 @@ class DeviceSource:
 
     def losses(self) -> dict[str, int]:
         """Return every counter of the link, by name."""
-        link = asdict(self._decoder.counters)
-        frames = asdict(self._tracker.counters)
-        return {f"link_{k}": v for k, v in link.items()} | {
-            f"frames_{k}": v for k, v in frames.items() if k != "frames"
-        }
+        link, frames = asdict(self._decoder.counters), asdict(self._tracker.counters)
+        del link["bytes"], link["packets"], frames["frames"]  # what arrived well is no loss
+        return {f"link_{k}": v for k, v in link.items()} | {f"frames_{k}": v for k, v in frames.items()}
 
     def items(self, stop: threading.Event) -> Iterator[Item]:
         """Yield what comes until the device says that it has ended, the link closes, or `stop` is set."""
