@@ -1,0 +1,1 @@
+"""Sub-commands of `ecg-edge` that need the export extra."""

@@ -1,0 +1,135 @@
+"""Conditioned records, computed once and read as one memory-mapped file.
+
+The store holds only what the front end makes of each record: int16, 12 leads, model rate. Labels, folds and
+sources come from the index every time, so that mending a label table needs no new store. It is keyed by the hash
+of the signal contract and of the list of records: another contract or another list makes another store.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
+from ecg_edge.runtime.conditioning import condition
+from ecg_edge.runtime.contract import Contract
+from ecg_edge.runtime.sources.records import read_recording
+
+from .records.entry import Broken, RecordEntry
+from .records.ptbxl_z import read_scaled
+
+SIGNALS = "signals.npy"
+TABLE = "records.json"
+KEY_DIGITS = 16  # hexadecimal, of each hash in the folder's name
+SHORTEST_SECONDS = 5  # a shorter record shows too few beats for its labels to be seen in it
+
+
+class StoreError(EcgEdgeError):
+    """Records of which none can be stored."""
+
+
+@dataclass(frozen=True)
+class RecordStore:
+    """The conditioned signals of some records, and those records."""
+
+    entries: tuple[RecordEntry, ...]
+    """Stored records, in the order asked for."""
+    broken: tuple[Broken, ...]
+    """Records that could not be stored, with reasons."""
+    folder: Path
+    """Where the files lie."""
+    signals: npt.NDArray[np.int16]
+    """All signals one after the other, read-only and memory-mapped."""
+    offsets: npt.NDArray[np.int64]
+    """First element of each record, and the end of the last."""
+    leads: int
+
+    def signal(self, k: int) -> npt.NDArray[np.int16]:
+        """Return record k, (leads, samples) in microvolts, a read-only view."""
+        return self.signals[self.offsets[k] : self.offsets[k + 1]].reshape(self.leads, -1)
+
+    def samples(self, k: int) -> int:
+        """Return the length of record k in model samples."""
+        return int(self.offsets[k + 1] - self.offsets[k]) // self.leads
+
+    def last_window(self, k: int, length: int) -> npt.NDArray[np.int16]:
+        """Return the last `length` samples of record k, int16 (leads, length), zeros on the left of a short one."""
+        signal = self.signal(k)[:, -length:]
+        window = np.zeros((self.leads, length), dtype=np.int16)
+        window[:, length - signal.shape[1] :] = signal
+        return window
+
+    def broken_by_reason(self) -> dict[str, int]:
+        """Return the number of broken records for each reason."""
+        return dict(Counter(item.reason for item in self.broken))
+
+
+def open_store(entries: Sequence[RecordEntry], contract: Contract, cache: Path, progress: bool = False) -> RecordStore:
+    """Return the store of `entries` below `cache`, made first where it is not there yet.
+
+    Records that have lost their millivolts get typical amplitudes. Broken ones, and those shorter than
+    SHORTEST_SECONDS, are left out and listed. The folder appears whole or not at all. progress: show a bar on stderr.
+    Raises StoreError where no record can be used, or `cache` cannot be written.
+    """
+    folder = cache / f"{contract.sha256[:KEY_DIGITS]}-{_records_hash(entries)[:KEY_DIGITS]}"
+    if not (folder / TABLE).is_file():
+        try:
+            _make(entries, contract, folder, progress)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write the store {folder} ({error.strerror}): name a folder with --cache"
+            ) from error
+    table: dict[str, Any] = json.loads((folder / TABLE).read_text(encoding="utf-8"))
+    by_path = {str(entry.path): entry for entry in entries}
+    return RecordStore(
+        entries=tuple(by_path[path] for path in table["paths"]),
+        broken=tuple(Broken(Path(item["path"]), item["reason"]) for item in table["broken"]),
+        folder=folder,
+        signals=np.load(folder / SIGNALS, mmap_mode="r", allow_pickle=False),
+        offsets=np.array(table["offsets"], dtype=np.int64),
+        leads=len(contract.leads),
+    )
+
+
+def _records_hash(entries: Sequence[RecordEntry]) -> str:
+    """Return the hash of what the stored signals depend on besides the contract: which records, and how scaled."""
+    lines = [f"{entry.path.resolve()} {entry.scaled} {entry.limb_ratios}" for entry in entries]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _make(entries: Sequence[RecordEntry], contract: Contract, folder: Path, progress: bool) -> None:
+    signals, paths, broken, offsets = [], [], [], [0]
+    for entry in tqdm(entries, desc="conditioning", unit="record", disable=not progress, dynamic_ncols=True):
+        try:
+            recording = read_recording(entry.path) if entry.scaled else read_scaled(entry)
+            signal = condition(recording, contract).signal
+        except EcgEdgeError as error:
+            broken.append({"path": str(entry.path), "reason": str(error)})
+            continue
+        if len(signal) < SHORTEST_SECONDS * contract.rate:
+            broken.append({"path": str(entry.path), "reason": f"shorter than {SHORTEST_SECONDS} s"})
+            continue
+        signals.append(np.ascontiguousarray(signal.T).ravel())
+        offsets.append(offsets[-1] + signal.size)
+        paths.append(str(entry.path))
+    if not paths:
+        first = f"; the first: {broken[0]['reason']}" if broken else ""
+        raise StoreError(f"none of {len(entries)} records can be used{first}: check the data folder")
+
+    working = folder.with_name(f"{folder.name}.{os.getpid()}")
+    shutil.rmtree(working, ignore_errors=True)
+    working.mkdir(parents=True)
+    np.save(working / SIGNALS, np.concatenate(signals))
+    table = {"paths": paths, "offsets": offsets, "broken": broken}
+    (working / TABLE).write_text(json.dumps(table), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    working.rename(folder)
