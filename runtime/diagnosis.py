@@ -28,7 +28,6 @@ STEADY_GOVERNORS = ("performance", "schedutil", "ondemand", "interactive")  # ra
 SELF_CLOCKED = ("intel_pstate", "amd-pstate-epp")  # there, "powersave" is the usual setting and follows the load
 PROCESS_BYTES = 120_000_000  # what a monitor may hold
 DAY_BYTES = USUAL_RATE * USUAL_CHANNELS * 3 * 86_400  # of signal, at 24 bits a sample
-BUDGET_MS = 100.0  # from the last sample of a window to its alert
 SPEED_SECONDS = 20  # of stream in the speed check
 VCGENCMD_TIMEOUT_S = 5.0
 THROTTLE_NOW = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
@@ -302,6 +301,7 @@ def _speed(named: str | None, backend: str) -> Iterator[Check]:
 
     from . import backends, benchmark
     from .policy import load_policy
+    from .service import DEFAULT_BUDGET_MS
 
     bundle = load(names[0])
     policy = load_policy(labels=[c.abbreviation for c in bundle.manifest.classes])
@@ -309,10 +309,12 @@ def _speed(named: str | None, backend: str) -> Iterator[Check]:
     model = backends.open_backend(bundle, backend)
     costs = benchmark.measure_hops(bundle, model, policy, benchmark.make_recording(), settings)
     median = float(np.median(costs.hop))
-    found = f"{median:.2f} ms for a hop ({bundle.manifest.name}, {model.name}); the budget is {BUDGET_MS:.0f} ms"
-    if median > BUDGET_MS:
+    found = (
+        f"{median:.2f} ms for a hop ({bundle.manifest.name}, {model.name}); the budget is {DEFAULT_BUDGET_MS:.0f} ms"
+    )
+    if median > DEFAULT_BUDGET_MS:
         yield Check("speed", "fail", found, "use a faster machine, or end what else runs on this one")
-    elif median > BUDGET_MS / 2:
+    elif median > DEFAULT_BUDGET_MS / 2:
         yield Check("speed", "warn", found, "end what else runs on this machine")
     else:
         yield Check("speed", "ok", found)

@@ -8,6 +8,7 @@ this machine; without a name, of every shipped bundle.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
@@ -154,6 +155,6 @@ def _verdict(name: str, choice: str) -> dict[str, Any]:
     return verdict
 
 
-def _columns(rows: list[tuple[str, ...]]) -> str:
+def _columns(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -33,5 +33,5 @@ def _table(checks: list[Check]) -> str:
         if check.mend:
             lines.append(f"{'':<8} {'':<{width}}  -> {check.mend}")
     counts = {status: sum(c.status == status for c in checks) for status in ("fail", "warn", "unknown")}
-    lines += ["", f"{counts['fail']} failed, {counts['warn']} warnings, {counts['unknown']} unknown"]
+    lines += ["", f"{counts['fail']} failed, {counts['warn']} to be looked at, {counts['unknown']} unknown"]
     return "\n".join(lines)
