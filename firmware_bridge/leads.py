@@ -96,4 +96,11 @@ def derive(
     Returns (half_lsb int32 (n, 12), present bool (12,)): 24-bit input gives at most 27 bits.
     """
     matrix = derivation(leads)
-    return np.asarray(counts, dtype=np.int32) @ matrix.T, matrix.any(axis=1)
+    half_lsb: npt.NDArray[np.int32] = np.asarray(counts, dtype=np.int32) @ matrix.T
+    return half_lsb, present(matrix)
+
+
+def present(matrix: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """Return which leads (12,) a derivation matrix (12, m) gives."""
+    given: npt.NDArray[np.bool_] = np.abs(matrix).sum(axis=1) > 0
+    return given

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
-from ecg_edge.firmware_bridge.leads import LEADS, derivation
+from ecg_edge.firmware_bridge.leads import LEADS, derivation, present
 from ecg_edge.firmware_bridge.recording import Recording
 
 from .contract import Contract
@@ -75,7 +75,7 @@ class Conditioner:
         if mains is not None and (mains not in (50, 60) or rate < 2 * (mains + 1)):
             raise EcgEdgeError(f"a {mains} Hz notch at {rate} Hz is impossible: 50 or 60, from a rate of 122 Hz up")
         self._derivation = derivation(leads)
-        self.present: npt.NDArray[np.bool_] = self._derivation.any(axis=1)
+        self.present = present(self._derivation)
         self.saturated = 0  # model samples that did not fit int16 (or 8.4 V before the high-pass)
         self.samples_in = 0
         self.samples_out = 0

@@ -82,7 +82,7 @@ class Contract:
         if not isinstance(data, dict) or set(data) != set(known):
             odd = set(data) ^ set(known) if isinstance(data, dict) else known
             raise ContractError(f"signal contract with other fields than this version knows: {', '.join(sorted(odd))}")
-        values = {key: tuple(v) if key == "leads" else v for key, v in data.items()}
+        values: dict[str, Any] = {key: tuple(v) if key == "leads" else v for key, v in data.items()}
         wrong = [k for k, v in values.items() if type(v) is not known[k] and not (known[k] is float and type(v) is int)]
         if wrong:
             raise ContractError(f"signal contract with a value of the wrong type: {', '.join(sorted(wrong))}")

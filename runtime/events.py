@@ -178,7 +178,7 @@ Event = Alert | Technical | Status | Summary
 EVENT_TYPES: dict[str, type[Event]] = {cls.type: cls for cls in (Alert, Technical, Status, Summary)}
 """The class of each `type`."""
 
-_E = TypeVar("_E", Alert, Technical, Status, Summary)
+_E = TypeVar("_E", bound="Alert | Technical | Status | Summary")
 
 
 def _rules_of(cls: type[Event]) -> dict[str, tuple[Rule, bool]]:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
+from typing import NoReturn
 
 # One thread for matrix products of a few thousand elements: waking more costs more than they save. To be set before
 # NumPy is imported; training asks for its threads itself.
@@ -33,8 +34,16 @@ COMMANDS = {
 }
 """Sub-command -> (module with `add_arguments` and `run`, one line of help)."""
 
-EXTRAS = {"torch": "train", "tqdm": "train", "onnx": "export", "onnxscript": "export", "scipy": "train"}
+EXTRAS = {"torch": "train", "tqdm": "train", "onnx": "export", "onnxscript": "export"}
 """Module that may be missing -> extra that brings it."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line, as every other error is said."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,9 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except ModuleNotFoundError as error:
-        if debug or error.name not in EXTRAS:
+        if debug:
             raise
-        return _fail(f"this command needs {error.name}: pip install 'ecg-edge[{EXTRAS[error.name]}]'")
+        module = (error.name or str(error)).partition(".")[0]
+        package = f"ecg-edge[{EXTRAS[module]}]" if module in EXTRAS else "ecg-edge"
+        return _fail(f"this command needs {module}, which is not installed: pip install '{package}'")
     except Exception as error:
         from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
@@ -80,7 +91,7 @@ def _dispatch(given: list[str]) -> int:
         return 2
     path, summary = COMMANDS[given[0]]
     module: ModuleType = importlib.import_module(path)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"ecg-edge {given[0]}",
         description=module.__doc__ or summary,
         formatter_class=argparse.RawDescriptionHelpFormatter,
