@@ -82,13 +82,14 @@ class Contract:
         if not isinstance(data, dict) or set(data) != set(known):
             odd = set(data) ^ set(known) if isinstance(data, dict) else known
             raise ContractError(f"signal contract with other fields than this version knows: {', '.join(sorted(odd))}")
-        values: dict[str, Any] = {key: tuple(v) if key == "leads" else v for key, v in data.items()}
+        values: dict[str, Any] = {k: tuple(v) if k == "leads" and type(v) is list else v for k, v in data.items()}
         wrong = [k for k, v in values.items() if type(v) is not known[k] and not (known[k] is float and type(v) is int)]
         if wrong:
             raise ContractError(f"signal contract with a value of the wrong type: {', '.join(sorted(wrong))}")
         contract = cls(**values)
         contract.check()
-        return contract
+        # JSON of other languages writes 40.0 as 40; the hash must not tell them apart.
+        return cls(**{k: float(v) if known[k] is float else v for k, v in values.items()})
 
     def check(self) -> None:
         """Raise ContractError where this front end cannot compute the contract exactly."""
