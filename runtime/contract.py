@@ -89,7 +89,8 @@ class Contract:
         contract = cls(**values)
         contract.check()
         # JSON of other languages writes 40.0 as 40; the hash must not tell them apart.
-        return cls(**{k: float(v) if known[k] is float else v for k, v in values.items()})
+        values |= {k: float(v) for k, v in values.items() if known[k] is float}
+        return cls(**values)
 
     def check(self) -> None:
         """Raise ContractError where this front end cannot compute the contract exactly."""
