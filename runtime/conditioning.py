@@ -12,7 +12,6 @@ output does not depend on how the input was cut. Before its first and after its 
 constant, which makes a 10 s record 10 s long after conditioning and starts a stream without a step.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
@@ -24,6 +23,7 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.leads import LEADS, derivation, present
 from ecg_edge.firmware_bridge.recording import Recording
 
+from .bridge import Bridge
 from .contract import Contract
 
 BLOCK = 25  # model samples worked on at once: 0.25 s, the longest hop that the design allows for rhythm rules
@@ -33,10 +33,10 @@ KERNEL_SECONDS = 0.18  # half length of the resampling kernel: 10 Hz of transiti
 KAISER_BETA = 5.653  # Kaiser (1974): 0.1102 * (60 dB - 8.7)
 COEFFICIENT_BITS = 20  # resampling coefficients sum to 2**20; 12 bits finer than the notch's depth needs
 FRACTION_BITS = 4  # both filters work in 1/16 microvolt: rounding noise stays below the int16 output's own
-NANOVOLT_SIXTEENTHS = 2_000_000  # picovolts of 1/16 microvolt, times 32: see _to_sixteenths
+PV_PER_THIRTYSECOND = 2_000_000  # picovolts of 32 times 1/16 microvolt: what 1/32 LSB is divided by
+FLOAT_PV = 2**22  # gain up to which 2**31 of 1/32 LSB times it, plus a half, is below 2**53
 SIXTEENTHS_LIMIT = 2**27 - 1  # 8.4 V; an input beyond it is no electrode's voltage
 NOTCH_HALF_WIDTH_HZ = 0.5  # grid frequency stays within this in normal operation (EN 50160: 1 % of 50 Hz)
-REBASE_LIMIT = 2**22  # half the 24-bit range, so that a re-based signal cannot overflow it
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,12 @@ class Conditioner:
         self._derive = self._derivation.T.astype(np.float64)
 
         channels = len(leads)
-        self._block = -1  # number of the next block; block 0 would start at model sample -lead_in
-        self._begun = False
+        self._block = -1  # number of the next block, which starts at model sample block * BLOCK - lead_in
+        self._past = self._half - 1 - self._block_start(0) // contract.rate  # samples before the first that it needs
+        self._needed = 0  # samples in self._input that complete the next block
+        self._waiting: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]] = []
+        self._waiting_frames = 0
+        self._bridge = Bridge(channels)
         capacity = max(m.shape[1] for m in self._resample.values()) + rate
         self._input = np.zeros((capacity, channels))
         self._input_invalid = np.zeros((capacity, channels), dtype=np.bool_)
@@ -106,69 +110,52 @@ class Conditioner:
         self._sixteenths = np.zeros((2 * self._delay + BLOCK, len(LEADS)))
         self._mask = np.zeros((self._delay + BLOCK, len(LEADS)), dtype=np.bool_)
         self._mask_set = False
-        self._held = np.zeros(channels, dtype=np.int64)
-        self._offset = np.zeros(channels, dtype=np.int64)
-        self._off = np.zeros(channels, dtype=np.bool_)
+
+    @property
+    def invalid_samples(self) -> int:
+        """Single samples that were marked invalid, or that stood at the converter's end of scale."""
+        return self._bridge.invalid_samples
 
     def push(self, counts: npt.NDArray[np.int32], invalid: npt.NDArray[np.bool_] | None = None) -> Conditioned:
         """Take counts (n, channels) and return what they complete: a whole number of blocks, often none.
 
-        invalid: True (n, channels) where a sample is missing or its electrode off.
+        invalid: True (n, channels) where a sample is missing or its electrode off. Both are copied.
         """
         self.samples_in += len(counts)
-        return self._push(self._bridge(counts, invalid), invalid)
+        self._waiting.append((counts.copy(), None if invalid is None else invalid.copy()))
+        self._waiting_frames += len(counts)
+        if self._filled + self._waiting_frames < self._needed:
+            return _NOTHING  # small chunks cost a copy each; the work is done once a block
+        return self._take_waiting()
 
     def flush(self) -> Conditioned:
         """Return the rest of the signal, as if its last sample lasted; the conditioner is then finished."""
+        parts = [self._take_waiting()]
         total = ceil(self.samples_in * self._model_rate / self._rate)
-        rest = total - self.samples_out
-        if rest <= 0:
-            return _stack([])
-        row = self._held[np.newaxis]
-        invalid = self._off[np.newaxis]
-        parts = []
+        surplus = -total
         while self.samples_out < total:
             n = self._rate // 4
-            parts.append(self._push(np.repeat(row, n, axis=0), np.repeat(invalid, n, axis=0)))
-        tail = _stack(parts)
+            row, off = self._bridge.held[np.newaxis], self._bridge.off[np.newaxis]
+            parts.append(self._push(np.repeat(row, n, axis=0), np.repeat(off, n, axis=0)))
+        surplus += self.samples_out
         self.samples_out = total
-        return Conditioned(tail.signal[:rest], tail.invalid[:rest])
+        tail = _stack(parts)
+        keep = len(tail.signal) - surplus
+        return Conditioned(tail.signal[:keep], tail.invalid[:keep])
 
-    def _bridge(self, counts: npt.NDArray[np.int32], invalid: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.integer]:
-        """Hold the last value through invalid samples, and go on from it without a step when the signal returns.
-
-        A returning electrode has another offset voltage; the high-pass would smear that step over seconds.
-        """
-        if not len(counts):
-            return counts
-        dirty = invalid is not None and invalid.any()
-        if not dirty and not self._off.any() and not self._offset.any():
-            self._held = counts[-1].astype(np.int64)
-            return counts
-        bridged = counts.astype(np.int64)
-        bad = invalid if invalid is not None else np.zeros(counts.shape, dtype=np.bool_)
-        for c in range(counts.shape[1]):
-            column, off = bridged[:, c], bad[:, c]
-            was_off = np.concatenate((self._off[c : c + 1], off[:-1]))
-            edges = [0, *np.flatnonzero(off[1:] != off[:-1]) + 1, len(off)]
-            for start, stop in itertools.pairwise(edges):
-                if off[start]:
-                    column[start:stop] = self._held[c]
-                    continue
-                if was_off[start]:
-                    self._offset[c] = self._held[c] - column[start]
-                    if abs(self._offset[c]) > REBASE_LIMIT:
-                        self._offset[c] = 0
-                column[start:stop] += self._offset[c]
-                self._held[c] = column[stop - 1]
-            self._off[c] = off[-1]
-        return bridged
+    def _take_waiting(self) -> Conditioned:
+        """Work on the chunks that were put aside."""
+        waiting, self._waiting, self._waiting_frames = self._waiting, [], 0
+        if not any(len(counts) for counts, _ in waiting):
+            return _NOTHING
+        counts = np.concatenate([c for c, _ in waiting])
+        marks = [np.zeros(c.shape, dtype=np.bool_) if m is None else m for c, m in waiting]
+        clean = all(m is None for _, m in waiting)
+        return self._push(*self._bridge.join(counts, None if clean else np.concatenate(marks)))
 
     def _push(self, counts: npt.NDArray[np.integer], invalid: npt.NDArray[np.bool_] | None) -> Conditioned:
-        if not len(counts):
-            return _stack([])
-        if not self._begun:
-            self._begin(counts[0], invalid[0] if invalid is not None else None)
+        if self._block < 0:
+            self._begin(counts[0])
         parts = []
         taken = 0
         while taken < len(counts):
@@ -183,26 +170,30 @@ class Conditioner:
                 self._input_invalid[self._filled : end] = False
             self._filled = end
             taken += piece
-            while self._filled >= self._resample[self._block_start(self._block) % self._model_rate].shape[1]:
+            while self._filled >= self._needed:
                 part = self._work_block()
                 if part is not None:
                     parts.append(part)
         return _stack(parts)
 
-    def _begin(self, first: npt.NDArray[np.integer], invalid: npt.NDArray[np.bool_] | None) -> None:
+    def _begin(self, first: npt.NDArray[np.integer]) -> None:
         """Fill the past with the first sample."""
         self._block = 0
-        past = self._half - 1 - self._block_start(0) // self._model_rate
-        self._input[:past] = first
-        self._filled = past
-        self._begun = True
+        self._input[: self._past] = first
+        self._filled = self._past
+        self._needed = self._matrix.shape[1]
+
+    @property
+    def _matrix(self) -> npt.NDArray[np.float64]:
+        """The resampling matrix of the next block."""
+        return self._resample[self._block_start(self._block) % self._model_rate]
 
     def _block_start(self, block: int) -> int:
         """Return the first model sample of a block times the device rate: its place among the input samples."""
         return (block * BLOCK - self._lead_in) * self._rate
 
     def _work_block(self) -> Conditioned | None:
-        matrix = self._resample[self._block_start(self._block) % self._model_rate]
+        matrix = self._matrix
         span = matrix.shape[1]
         accumulated = (matrix @ self._input[:span]) @ self._derive  # exact: below 2**48
         fresh = self._to_sixteenths(accumulated)
@@ -222,6 +213,7 @@ class Conditioner:
             self._any_invalid = bool(self._input_invalid[: self._filled - advance].any())
         self._filled -= advance
         self._block += 1
+        self._needed = self._matrix.shape[1]
 
         # The block of the output ends `delay` samples before the newest resampled one.
         end = self._block * BLOCK - self._lead_in - self._delay
@@ -238,14 +230,21 @@ class Conditioner:
     def _to_sixteenths(self, accumulated: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Scale sums of half LSB x 2**20 to 1/16 microvolt, in two roundings that fit 64-bit integers."""
         fine = np.floor(accumulated * 2.0 ** (FRACTION_BITS - COEFFICIENT_BITS) + 0.5)  # 1/32 LSB
-        scaled = fine.astype(np.int64)
-        scaled *= self._pv
-        scaled += NANOVOLT_SIXTEENTHS // 2
-        scaled //= NANOVOLT_SIXTEENTHS
-        if scaled.max() > SIXTEENTHS_LIMIT or scaled.min() < -SIXTEENTHS_LIMIT:
-            self.saturated += int(np.count_nonzero(np.abs(scaled) > SIXTEENTHS_LIMIT))
-            np.clip(scaled, -SIXTEENTHS_LIMIT, SIXTEENTHS_LIMIT, out=scaled)
-        return scaled.astype(np.float64)
+        if self._pv <= FLOAT_PV:  # then every number below 2**31 comes out of float64 as out of integers
+            fine *= self._pv
+            fine += PV_PER_THIRTYSECOND // 2
+            fine /= PV_PER_THIRTYSECOND
+            np.floor(fine, out=fine)
+        else:
+            scaled = fine.astype(np.int64)
+            scaled *= self._pv
+            scaled += PV_PER_THIRTYSECOND // 2
+            scaled //= PV_PER_THIRTYSECOND
+            fine = scaled.astype(np.float64)
+        if fine.max() > SIXTEENTHS_LIMIT or fine.min() < -SIXTEENTHS_LIMIT:
+            self.saturated += int(np.count_nonzero(np.abs(fine) > SIXTEENTHS_LIMIT))
+            np.clip(fine, -SIXTEENTHS_LIMIT, SIXTEENTHS_LIMIT, out=fine)
+        return fine
 
     def _shift_mask(self) -> npt.NDArray[np.bool_]:
         """Move the invalid flags on by a block and return those of the block that leaves the high-pass."""
@@ -267,11 +266,15 @@ def condition(recording: Recording, contract: Contract, mains: int | None = None
     return _stack([conditioner.push(recording.counts, recording.invalid), conditioner.flush()])
 
 
+_NOTHING = Conditioned(np.zeros((0, len(LEADS)), np.int16), np.zeros((0, len(LEADS)), np.bool_))
+
+
 def _stack(parts: list[Conditioned]) -> Conditioned:
+    parts = [part for part in parts if len(part.signal)]
     if len(parts) == 1:
         return parts[0]
     if not parts:
-        return Conditioned(np.zeros((0, len(LEADS)), np.int16), np.zeros((0, len(LEADS)), np.bool_))
+        return _NOTHING
     return Conditioned(np.concatenate([p.signal for p in parts]), np.concatenate([p.invalid for p in parts]))
 
 

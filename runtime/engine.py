@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_edge.firmware_bridge.leads import LEADS
-from ecg_edge.firmware_bridge.recording import COUNT_LIMIT
 
 from .alerts import AlertMachine
 from .backends import Backend, probabilities
@@ -79,8 +78,6 @@ class Engine:
         """Windows without a usable lead, or to which the model gave no finite answer."""
         self.gap_frames = 0
         """Frames lost before they reached the engine, by its caller's word."""
-        self.invalid_samples = 0
-        """Single samples marked missing or lead-off, or at the converter's rail."""
 
     @property
     def delay_seconds(self) -> float:
@@ -101,11 +98,6 @@ class Engine:
         by `take_arrivals` for each window that they completed; invalid: bool (n, channels), True where an electrode
         was off or a sample is missing.
         """
-        if len(counts) and (counts.max() >= COUNT_LIMIT or counts.min() <= -COUNT_LIMIT):
-            rail = np.abs(counts) >= COUNT_LIMIT  # the converter's end of scale says nothing of the heart
-            invalid = rail if invalid is None else invalid | rail
-        if invalid is not None:
-            self.invalid_samples += int(np.count_nonzero(invalid))
         return self._take(self._conditioner.push(counts, invalid), at)
 
     def gap(self, frames: int, at: float = 0.0) -> list[Event]:
@@ -160,7 +152,7 @@ class Engine:
             alerts=self._alerts.announced,
             losses={
                 "gap_frames": self.gap_frames,
-                "invalid_samples": self.invalid_samples,
+                "invalid_samples": self._conditioner.invalid_samples,
                 "saturated_samples": self._conditioner.saturated,
             },
             leads=_names(self._rested_on),

@@ -85,12 +85,9 @@ class Stft:
         if count < 1:
             return np.zeros((*signal.shape[:-1], 0, self.length))
         step = signal.strides[-1]
-        view = np.lib.stride_tricks.as_strided(
-            signal,
-            (*signal.shape[:-1], count, self.length),
-            (*signal.strides[:-1], self.hop * step, step),
-            writeable=False,
-        )
+        shape = (*signal.shape[:-1], count, self.length)
+        strides = (*signal.strides[:-1], self.hop * step, step)
+        view = np.lib.stride_tricks.as_strided(signal, shape, strides, writeable=False)
         return view.astype(np.float64, order="C")
 
     def _spectrum(
