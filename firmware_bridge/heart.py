@@ -112,7 +112,7 @@ def demo() -> Recording:
         Episode("sinus rhythm", 18),
         Episode("sinus tachycardia", 17),
     )
-    return simulate(episodes, seed=12, lead_off=[("V2", 90, 98)], name="demo").recording
+    return simulate(episodes, seed=30, lead_off=[("V2", 90, 98)], name="demo").recording
 
 
 def _check(

@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from .heart_rhythms import Beat, Breathing
+from .heart_rhythms import RHYTHMS, Beat, Breathing
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -106,7 +106,8 @@ _P = {"sinus": _SINUS_P, "ectopic": _ECTOPIC_P, "": ()}
 _QRS = {"N": _NORMAL_QRS, "A": _NORMAL_QRS, "L": _BLOCK_QRS, "V": _VENTRICULAR_QRS}
 _T = {"N": _NORMAL_T, "A": _NORMAL_T, "L": _BLOCK_T, "V": _VENTRICULAR_T}
 
-_BEFORE, _AFTER = 0.28, 0.80  # seconds around an R peak beyond which no pulse of its beat reaches 1 microvolt
+# Seconds around an R peak beyond which no pulse of its beat reaches 2 microvolts; `_AFTER` stretches with QT.
+_BEFORE, _AFTER = 0.28, 0.62
 
 
 _CHEST_GAIN = (0.82, 1.1, 1.0, 0.94, 0.94, 1.0)
@@ -148,6 +149,7 @@ def of_beats(beats: Sequence[Beat], n: int, rate: int, body: Body, rng: np.rando
     for beat in beats:
         # No two beats are alike: conduction and filling differ by some per cent.
         p, qrs, t = rng.normal(1, (0.08, 0.025, 0.04)) * (body.p_gain, body.qrs_gain, body.t_gain)
+        t *= RHYTHMS[beat.rhythm].t_gain
         # PR shortens with the rate, half as much as QT in proportion: 16 ms at 120 beats/min.
         conduction = 0.5 + 0.5 * beat.qt_scale
         waves = [(w.at * conduction, w.rise, w.fall, p, w.vector) for w in _P[beat.p_wave]]
@@ -156,7 +158,7 @@ def of_beats(beats: Sequence[Beat], n: int, rate: int, body: Body, rng: np.rando
         waves += [(w.at * scale, w.rise * scale, w.fall * scale, t, w.vector) for w in _T[beat.symbol]]
         at, rise, fall, gain, vector = (np.array(column) for column in zip(*waves, strict=True))
         first = max(0, int((beat.time - _BEFORE) * rate))
-        stop = min(n, int((beat.time + _AFTER) * rate) + 1)
+        stop = min(n, int((beat.time + _AFTER * scale) * rate) + 1)
         u = np.arange(first, stop)[:, None] / rate - beat.time - at
         pulses = np.exp(-0.5 * np.square(u / np.where(u < 0, rise, fall)))
         dipole[first:stop] += pulses @ (gain[:, None] * vector)

@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 
 # Dipole (x, y, z) in mV and frequency in Hz. The right atrium lies under V1 and its free wall is activated down
 # and forwards, so f waves are largest in V1, V2, II, III and aVF. The left atrium keeps no step with it.
-_F_SOURCES = (((-0.030, 0.040, -0.048), 6.1), ((0.012, 0.034, 0.016), 6.9))
+_F_SOURCES = (((-0.018, 0.024, -0.040), 6.1), ((0.010, 0.016, 0.010), 6.9))
 _F_HARMONICS = (1.0, 0.45, 0.2)  # a sawtooth's 1/k, its corners rounded by the chest
 _VF_DIPOLE = (0.30, 0.34, 0.22)  # mV along x, y, z: coarse fibrillation, 0.3 to 1.2 mV peak to peak in lead II
 _VF_HZ = 4.7  # amid the 3 to 7 Hz of its dominant frequency on the body surface

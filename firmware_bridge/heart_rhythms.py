@@ -38,6 +38,8 @@ class Rhythm:
     """Annotation code of its beats, as in the MIT-BIH databases: N, L, V."""
     p_wave: str = "sinus"
     """The P wave before each beat: `sinus`, or empty where no atrial contraction precedes it."""
+    t_gain: float = 1.0
+    """Size of the T waves against those of the same kind of beat in sinus rhythm."""
 
 
 RHYTHMS = {
@@ -46,8 +48,9 @@ RHYTHMS = {
     "sinus bradycardia": Rhythm(48, (25, 60), respiratory=0.045, mayer=0.02),
     # Vagal withdrawal quickens the heart and stills its variability together.
     "sinus tachycardia": Rhythm(118, (100, 190), respiratory=0.008, mayer=0.008, jitter=0.004),
-    # The quartiles of RR's coefficient of variation in PTB-XL's records of fibrillation are 0.14 and 0.24.
-    "atrial fibrillation": Rhythm(104, (50, 180), irregularity=0.2, p_wave=""),
+    # In PTB-XL's records of fibrillation the quartiles of RR's coefficient of variation are 0.14 and 0.24, and
+    # the median T wave is under half of the normal records', from drugs, disease and rate.
+    "atrial fibrillation": Rhythm(100, (50, 180), irregularity=0.21, p_wave="", t_gain=0.45),
     "left bundle branch block": Rhythm(72, (40, 130), respiratory=0.02, mayer=0.015, symbol="L"),
     "ventricular tachycardia": Rhythm(172, (100, 240), jitter=0.012, symbol="V", p_wave=""),
     "ventricular fibrillation": Rhythm(),
