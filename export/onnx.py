@@ -38,7 +38,7 @@ def export_float(network: FusionNet, contract: Contract, path: Path) -> None:
     Inputs: `signal` int16 (1, leads, 1, window) and `spectrogram` uint8 (1, leads, bins, frames), as the front end
     gives them; output: `logits` float32 (1, classes). The batch is fixed to 1, which is what an engine asks for.
     """
-    folded = fold_batch_norm(network).to(memory_format=torch.contiguous_format)
+    folded = fold_batch_norm(network)
     leads = len(contract.leads)
     example = (
         torch.zeros((1, leads, 1, contract.window), dtype=torch.int16),

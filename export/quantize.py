@@ -50,7 +50,7 @@ class Quantized:
     """Loss of validation macro AUROC against the float graph."""
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
+class _Reader(CalibrationDataReader):
     def __init__(self, windows: Windows) -> None:
         self._feeds = feeds(windows)
 

@@ -141,14 +141,14 @@ class Augmenter:
             signal, length = self._store.signal(int(k)), int(lengths[row])
             start = int(places[row] * (signal.shape[1] - length + 1))
             x[row, :, window - length :] = signal[:, start : start + length]
-        return x, window - lengths
+        return x, (window - lengths).astype(np.int64)
 
     def _draw_partners(self, n: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return each window's own weight, 1 where it is not mixed, and its partner: itself where not mixed."""
         s = self._settings
         mixed = rng.random(n) < s.mixup_probability
-        weight = rng.beta(s.mixup_alpha, s.mixup_alpha, n)
-        weight = np.where(mixed, np.maximum(weight, 1 - weight), 1.0).astype(np.float32)
+        drawn = rng.beta(s.mixup_alpha, s.mixup_alpha, n)
+        weight = np.where(mixed, np.maximum(drawn, 1 - drawn), 1.0).astype(np.float32)
         return weight, np.where(mixed, rng.permutation(n), np.arange(n))
 
     def _scale(self, x: npt.NDArray[np.float32], rng: np.random.Generator) -> None:

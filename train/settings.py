@@ -79,8 +79,14 @@ class FinetuneSettings:
         for name, value in shares.items():
             if not 0 <= value <= 1:
                 raise SettingsError(f"{name} = {value}: must be from 0 to 1")
-        if self.network.time_kernel % 2 == 0:
-            raise SettingsError(f"time_kernel = {self.network.time_kernel}: must be odd")
+        net = self.network
+        for channels in (net.time_stem, *net.time_widths, net.spectrogram_stem, *net.spectrogram_widths):
+            # INT8 kernels work on eight channels at once, and torch 2.13's channel-last 1 x 1 convolution of a
+            # stride above one writes out of bounds with four.
+            if channels <= 0 or channels % 8:
+                raise SettingsError(f"{channels} channels: numbers of channels must be multiples of 8")
+        if net.time_kernel % 2 == 0:
+            raise SettingsError(f"time_kernel = {net.time_kernel}: must be odd")
 
 
 def read_settings(name_or_path: str) -> FinetuneSettings:
