@@ -58,10 +58,13 @@ def frequencies(n: int, rate: int) -> FloatArray:
 
 def shaped(power: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
     """Return n samples of Gaussian noise without mean whose variance is spread over `frequencies` as `power`."""
-    spread = np.sqrt(power / 4) * n
+    used = np.flatnonzero(power)
+    if not len(used):
+        return np.zeros(n)
+    spread = np.sqrt(power[: used[-1] + 1] / 4) * n  # bins above are silent, and the inverse transform pads them
     spread[0] = 0
-    real, imaginary = rng.standard_normal((2, len(power)))
-    return np.fft.irfft(spread * (real + 1j * imaginary), n)
+    real_imaginary = rng.standard_normal((len(spread), 2)) * spread[:, None]
+    return np.fft.irfft(real_imaginary.view(np.complex128)[:, 0], n)
 
 
 def band(shape: FloatArray | npt.NDArray[np.bool_], rms: float) -> FloatArray:
