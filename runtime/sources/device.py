@@ -11,7 +11,18 @@ import numpy as np
 from ecg_edge.firmware_bridge.continuity import Frames, FrameTracker
 from ecg_edge.firmware_bridge.decoder import PacketDecoder
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
-from ecg_edge.firmware_bridge.protocol import Hello, Message, Packet, Start, State, Status, Stop, encode_packet
+from ecg_edge.firmware_bridge.protocol import (
+    Ack,
+    Hello,
+    Message,
+    Packet,
+    Result,
+    Start,
+    State,
+    Status,
+    Stop,
+    encode_packet,
+)
 from ecg_edge.firmware_bridge.transport import DEFAULT_BAUD, LinkClosed, LinkLost, Transport, open_transport
 
 from ..engine import StreamFormat
@@ -19,9 +30,11 @@ from .items import Chunk, Gap, Item, Notice, renamed
 
 READ_BYTES = 65536  # one big read costs what a small one does, and users of such boards report bytes lost to small ones
 READ_TIMEOUT_S = 0.1
+STDIN = "-"
 QUEUE_READS = 256  # bounded; when it is full the reader waits, and what the line then drops shows as a counted gap
-COMMAND_EVERY_S = 1.0  # START is sent again until samples come: a board may just be booting
-SILENCE_S = 3.0  # without a packet for this long the link counts as lost; HELLO and STATUS come every second
+COMMAND_EVERY_S = 1.0  # START is sent again until it is acknowledged or samples come: a board may just be booting
+IDLE_HELLOS = 2  # HELLOs without samples between them by which a board shows that it idles; one opens every run
+SILENCE_S = 3.0  # without samples for this long the link counts as lost, whatever else the board may say
 ANSWER_S = 8.0  # by then a board that speaks this protocol has said something
 RETRY_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # pauses between attempts to open a lost link again; the last one repeats
 
@@ -52,7 +65,9 @@ class DeviceSource:
         self._format: StreamFormat | None = None
         self._columns: list[int] = []
         self._last_frames_at: float | None = None  # arrival of the latest frames
-        self._silent = False
+        self._wants_start = True
+        self._hellos = 0  # HELLOs since the latest samples, START or ACK of one
+        self._lost = False  # told, and not yet told to be over
         self._ended = False
 
     def losses(self) -> dict[str, int]:
@@ -62,18 +77,24 @@ class DeviceSource:
         return {f"link_{k}": v for k, v in link.items()} | {f"frames_{k}": v for k, v in frames.items()}
 
     def items(self, stop: threading.Event) -> Iterator[Item]:
-        """Yield what comes until the device says that it has ended, the link closes, or `stop` is set."""
+        """Yield what comes until the device says that it has ended, standard input ends, or `stop` is set.
+
+        A connection that closes before the device has said that it has ended is a lost link, and is tried again.
+        """
         try:
             while not stop.is_set() and not self._ended:
                 try:
                     yield from self._read_link(stop)
-                except LinkClosed:
-                    return
                 except LinkLost as error:
-                    yield Notice("link_lost", "new", str(error))
-                    if not self._reopen(stop):
+                    if isinstance(error, LinkClosed) and (self._url == STDIN or self._format is None):
                         return
-                    yield Notice("link_restored", "once", f"{self._transport.name} is back")
+                    yield from self._tell_lost(str(error))
+                    if not self._reopen(stop):
+                        if stop.is_set():
+                            return
+                        raise EcgEdgeError(
+                            f"{error}; it did not come back within {self._reconnect_s:g} s (--reconnect-seconds)"
+                        ) from None
         finally:
             self._send(Stop())
             self._transport.close()
@@ -86,58 +107,54 @@ class DeviceSource:
             target=_read_forever, args=(self._transport, reads, closing), name="link reader", daemon=True
         )
         reader.start()
-        opened = heard = time.monotonic()
+        opened = time.monotonic()
         asked = float("-inf")
-        streaming = False
+        self._wants_start = True
         try:
             while not stop.is_set() and not self._ended:
                 now = time.monotonic()
-                if not streaming and now - asked > COMMAND_EVERY_S:
+                if self._wants_start and now - asked > COMMAND_EVERY_S:
                     self._send(Start())
-                    asked = now
+                    asked, self._hellos = now, 0
                 try:
                     got = reads.get(timeout=READ_TIMEOUT_S)
                 except queue.Empty:
-                    yield from self._silence(now - heard, now - opened)
-                    continue
+                    got = b"", now
                 if isinstance(got, LinkLost):
                     raise got
                 data, at = got
-                packets = self._decoder.feed(data)
-                if packets:
-                    heard = at
-                    yield from self._heard_again()
-                elif not streaming:
-                    yield from self._silence(0.0, now - opened)
-                for packet in packets:
-                    for item in self._packet(packet, at):
-                        streaming = streaming or isinstance(item, Chunk)
-                        yield item
+                for packet in self._decoder.feed(data):
+                    yield from self._packet(packet, at)
+                if self._format is None and now - opened > ANSWER_S:
+                    raise EcgEdgeError(
+                        f"{self._transport.name} sent {self._decoder.counters.bytes} bytes and no HELLO packet in "
+                        f"{ANSWER_S:.0f} s: check --baud ({self._baud}) and that the firmware speaks PROTOCOL.md"
+                    )
+                heard = max(opened, self._last_frames_at or opened)
+                if self._format is not None and at - heard > SILENCE_S:
+                    yield from self._tell_lost(f"{self._transport.name} has sent no samples for {SILENCE_S:.0f} s")
         finally:
             closing.set()
             reader.join()
 
-    def _silence(self, silent: float, since_opened: float) -> Iterator[Item]:
-        if self._format is None and since_opened > ANSWER_S:
-            counters = self._decoder.counters
-            raise EcgEdgeError(
-                f"{self._transport.name} sent {counters.bytes} bytes and no HELLO packet in {ANSWER_S:.0f} s: "
-                f"check --baud ({self._baud}) and that the firmware speaks PROTOCOL.md"
-            )
-        if self._format is not None and silent > SILENCE_S and not self._silent:
-            self._silent = True
-            yield Notice("link_lost", "new", f"{self._transport.name} has been silent for {SILENCE_S:.0f} s")
+    def _tell_lost(self, message: str) -> Iterator[Item]:
+        if not self._lost:
+            self._lost = True
+            yield Notice("link_lost", "new", message)
 
-    def _heard_again(self) -> Iterator[Item]:
-        if self._silent:
-            self._silent = False
-            yield Notice("link_restored", "once", f"{self._transport.name} speaks again")
+    def _tell_restored(self) -> Iterator[Item]:
+        if self._lost:
+            self._lost = False
+            yield Notice("link_restored", "once", f"samples come from {self._transport.name} again")
 
     def _packet(self, packet: Packet, at: float) -> Iterator[Item]:
         message = packet.message
         frames = self._tracker.push(packet)
         if isinstance(message, Hello):
             yield from self._hello(message)
+        elif isinstance(message, Ack):
+            if message.command == Start.TYPE and message.result == Result.OK:
+                self._wants_start, self._hellos = False, 0
         elif isinstance(message, Status):
             if message.state == State.ENDED and self._tracker.counters.frames:
                 self._ended = True
@@ -145,6 +162,9 @@ class DeviceSource:
             yield from self._frames(frames, at, self._format.rate)
 
     def _hello(self, hello: Hello) -> Iterator[Item]:
+        self._hellos += 1
+        if self._hellos >= IDLE_HELLOS:
+            self._wants_start = True  # it has started anew, or never got the START
         columns, leads = renamed(hello.leads, self._leads)
         said = StreamFormat(hello.rate, leads, hello.pv_per_lsb, self._mains)
         if self._format is None:
@@ -162,6 +182,8 @@ class DeviceSource:
             # Another run of the device: only the host's clock knows how long it was away.
             missing = max(0, round((at - self._last_frames_at) * rate) - len(frames.samples))
         self._last_frames_at = at
+        self._wants_start, self._hellos = False, 0
+        yield from self._tell_restored()
         if missing:
             yield Gap(missing, at)
         counts = frames.samples[:, self._columns]
@@ -188,6 +210,7 @@ class DeviceSource:
                 self._transport = open_transport(self._url, self._baud)
             except EcgEdgeError:
                 continue
+            self._decoder.feed(b"\0")  # what the lost link left unfinished must not garble the first packet
             return True
         return False
 

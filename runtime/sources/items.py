@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ecg_edge.firmware_bridge.leads import canonical_all
+from ecg_edge.firmware_bridge.leads import UnknownLeadError, canonical_all
 from ecg_edge.firmware_bridge.recording import Recording
 
 from ..engine import StreamFormat
@@ -54,8 +54,15 @@ def renamed(names: tuple[str | None, ...], leads: tuple[str, ...] | None) -> tup
     """Return (columns to keep, their canonical leads) of channels that call themselves `names`.
 
     leads: the user's names for the channels in order, `-` for one to leave out; None to take the device's own.
-    Raises UnknownLeadError where a channel has no name.
+    Raises UnknownLeadError where a channel has no name, more names are given than there are channels, which would put
+    them on the wrong ones, or every channel is left out.
     """
-    chosen = [name or "unnamed" for name in names] if leads is None else list(leads[: len(names)])
+    if leads is not None and len(leads) > len(names):
+        raise UnknownLeadError(
+            f"--leads names {len(leads)} channels where there are {len(names)}: name those, in order"
+        )
+    chosen = [name or "unnamed" for name in names] if leads is None else list(leads)
     columns = [k for k, name in enumerate(chosen) if name != "-"]
+    if not columns:
+        raise UnknownLeadError("every channel is left out: name at least one with --leads")
     return columns, canonical_all([chosen[k] for k in columns])
