@@ -51,7 +51,8 @@ class Monitor:
         live: stamp the time of day, and give windows up when this machine falls behind; seconds: stop after so much
         signal, None for no limit.
         """
-        self._source, self._make_engine, self._sinks = source, make_engine, sinks
+        self._source, self._make_engine, self._sinks = source, make_engine, list(sinks)
+        self._failure: EcgEdgeError | None = None
         self._live, self._seconds = live, seconds
         self._latency = LatencyHistogram(budget_ms)
         self._seq = 0
@@ -66,26 +67,32 @@ class Monitor:
         """Run the stream to its end, emit the summary and return it.
 
         Whatever ends the stream, what was received is judged and written out first. Raises EcgEdgeError where the
-        source gives up; the summary has been emitted then, if there was a stream at all.
+        source gives up or a sink cannot write; the summary has been emitted then, to the sinks that can, if there
+        was a stream at all.
         """
-        failure: EcgEdgeError | None = None
         try:
             for item in self._source.items(self.stop):
                 self._take(item)
                 if self._seconds is not None and self._format and self._frames >= self._seconds * self._format.rate:
                     self.stop.set()
         except EcgEdgeError as error:
-            failure = error
-        if self._engine is None:
-            raise failure or EcgEdgeError("the stream ended before the device said what it sends: check its firmware")
-        now = time.monotonic()
-        self._emit(self._engine.finish(now), self._engine.take_arrivals())
-        summary = self._summary(self._engine)
-        self._emit([summary], [])
-        for sink in self._sinks:
-            sink.close()
-        if failure is not None:
-            raise failure
+            self._failure = self._failure or error
+        try:
+            if self._engine is None:
+                raise self._failure or EcgEdgeError(
+                    "stopped before the device said what it sends: nothing was monitored"
+                    if self.stop.is_set()
+                    else "the stream ended before the device said what it sends: check its firmware"
+                )
+            now = time.monotonic()
+            self._emit(self._engine.finish(now), self._engine.take_arrivals())
+            summary = self._summary(self._engine)
+            self._emit([summary], [])
+        finally:
+            for sink in self._sinks:
+                sink.close()
+        if self._failure is not None:
+            raise self._failure
         return summary
 
     def _take(self, item: Item) -> None:
@@ -124,8 +131,14 @@ class Monitor:
         for event in events:
             stamped = stamp(event, seq=self._seq, wall_time=wall_time, latency_ms=latency_ms)
             self._seq += 1
-            for sink in self._sinks:
-                sink.emit(stamped)
+            for sink in list(self._sinks):
+                try:
+                    sink.emit(stamped)
+                except EcgEdgeError as error:  # the others still get what was judged, and the summary
+                    self._failure = self._failure or error
+                    self._sinks.remove(sink)
+                    sink.close()
+                    self.stop.set()
 
     def _summary(self, engine: Engine) -> Summary:
         bare = engine.summary()

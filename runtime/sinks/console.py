@@ -6,6 +6,7 @@ from ecg_edge.firmware_bridge.leads import LEADS
 
 from ..classes import ClassInfo
 from ..events import Alert, Event, Status, Summary, Technical
+from . import write_out
 
 _COLORS = {
     "high": "\033[1;37;41m",
@@ -27,14 +28,12 @@ class Console:
         self._names = {c.abbreviation: c.name for c in classes}
 
     def emit(self, event: Event) -> None:
-        """Write one event."""
+        """Write one event; see Sink."""
         text = self._summary(event) if isinstance(event, Summary) else f"{_clock(event.time)}  {self._line(event)}"
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        write_out(self._stream, text)
 
     def close(self) -> None:
-        """Flush."""
-        self._stream.flush()
+        """Leave the stream open, which belongs to the caller; every line has been flushed."""
 
     def _line(self, event: Alert | Technical | Status) -> str:
         if isinstance(event, Alert):

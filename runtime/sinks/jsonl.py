@@ -1,11 +1,13 @@
 """Events as lines of JSON."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
 from ..events import Event, to_json
+from . import write_out
 
 
 class JsonLines:
@@ -16,13 +18,11 @@ class JsonLines:
         self._stream = stream
 
     def emit(self, event: Event) -> None:
-        """Write one event."""
-        self._stream.write(to_json(event) + "\n")
-        self._stream.flush()
+        """Write one event; see Sink."""
+        write_out(self._stream, to_json(event))
 
     def close(self) -> None:
-        """Flush."""
-        self._stream.flush()
+        """Leave the stream open, which belongs to the caller; every line has been flushed."""
 
 
 class JsonLinesFile(JsonLines):
@@ -38,4 +38,5 @@ class JsonLinesFile(JsonLines):
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with suppress(OSError):  # a line that could not be written is told by `emit`, and tried again here
+            self._file.close()
