@@ -1,8 +1,12 @@
 """What several sub-commands share: the options of a model, of a signal and of a monitor."""
 
 import argparse
+import math
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.heart import demo
@@ -17,10 +21,43 @@ from ..service import DEFAULT_BUDGET_MS, Monitor, Source, stopped_by_signals
 from ..sinks import Sink
 from ..sinks.console import Console
 from ..sinks.jsonl import JsonLines, JsonLinesFile
+from ..sources.items import renamed
 from ..sources.records import read_recording
 
 DEFAULT_BUNDLE = "arrhythmia"
 DEMO = "demo"
+
+_T = TypeVar("_T")
+
+
+def positive(text: str) -> float:
+    """Return a finite number above 0, for an option's `type`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not possible: use a number above 0")
+    return value
+
+
+def whole(text: str) -> int:
+    """Return a whole number above 0, for an option's `type`."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not possible: use a whole number above 0")
+    return int(text)
+
+
+def wrong_use(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Return `parse` for an option's `type`: what it refuses is wrong use of the command, not a failure of it."""
+
+    def checked(text: str) -> _T:
+        try:
+            return parse(text)
+        except EcgEdgeError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return checked
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +67,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle", default=DEFAULT_BUNDLE, metavar="NAME|PATH", help="shipped bundle or folder (%(default)s)"
     )
     group.add_argument("--backend", default="auto", choices=backends.CHOICES, help="inference runtime (%(default)s)")
-    group.add_argument("--threads", type=int, default=1, help="inference threads (%(default)s)")
+    group.add_argument("--threads", type=whole, default=1, help="inference threads (%(default)s)")
 
 
 def open_model(args: argparse.Namespace) -> tuple[Bundle, backends.Backend]:
@@ -42,14 +79,17 @@ def open_model(args: argparse.Namespace) -> tuple[Bundle, backends.Backend]:
 def add_signal_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how to read a signal."""
     group = parser.add_argument_group("signal")
-    group.add_argument("--leads", metavar="I,II,...", help="names of the channels, in order; '-' leaves a channel out")
+    group.add_argument(
+        "--leads",
+        type=wrong_use(lead_names),
+        metavar="I,II,...",
+        help="names of the channels, in order; '-' leaves one out (--leads=-,II where it is the first)",
+    )
     group.add_argument("--mains", type=int, choices=(50, 60), help="null the grid's frequency (Hz)")
 
 
-def lead_names(text: str | None) -> tuple[str, ...] | None:
+def lead_names(text: str) -> tuple[str, ...]:
     """Return the names in a `--leads` option; each a lead or `-`. Raises UnknownLeadError."""
-    if text is None:
-        return None
     names = tuple(name.strip() for name in text.split(","))
     canonical_all([name for name in names if name != "-"])
     return names
@@ -57,7 +97,12 @@ def lead_names(text: str | None) -> tuple[str, ...] | None:
 
 def open_record(record: str, leads: tuple[str, ...] | None = None) -> Recording:
     """Return the recording of a WFDB record path, or the built-in simulated one for `demo`."""
-    return demo() if record == DEMO else read_recording(record, leads=leads)
+    if record != DEMO:
+        return read_recording(record, leads=leads)
+    recording = demo()
+    columns, names = renamed(recording.leads, leads)
+    invalid = None if recording.invalid is None else recording.invalid[:, columns]
+    return replace(recording, leads=names, counts=recording.counts[:, columns], invalid=invalid)
 
 
 def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +114,7 @@ def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--policy", type=Path, metavar="FILE", help="alert policy that overlays the built-in one (TOML)")
     group.add_argument(
         "--budget-ms",
-        type=float,
+        type=positive,
         default=DEFAULT_BUDGET_MS,
         help="latency budget of a window; windows over it are counted (%(default)g)",
     )
@@ -77,8 +122,6 @@ def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_monitor(args: argparse.Namespace, source: Source, *, live: bool, seconds: float | None = None) -> int:
     """Monitor a source as the options say, until it ends or a signal comes; return the exit status."""
-    if args.budget_ms <= 0:
-        raise EcgEdgeError(f"--budget-ms {args.budget_ms:g} is no time: use a number above 0")
     bundle, backend = open_model(args)
     classes = bundle.manifest.classes
     policy = load_policy(args.policy, labels=[c.abbreviation for c in classes])

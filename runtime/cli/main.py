@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {_one_line(message)} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,8 +127,12 @@ def _version() -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"ecg-edge: {message}", file=sys.stderr)
+    print(f"ecg-edge: {_one_line(message)}", file=sys.stderr)
     return 1
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.splitlines())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ..challenge_files import write_prediction
 from ..policy import load_policy
 from ..prediction import Prediction, predict
-from .common import add_model_arguments, add_signal_arguments, lead_names, open_model, open_record
+from .common import add_model_arguments, add_signal_arguments, open_model, open_record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,13 +35,13 @@ def run(args: argparse.Namespace) -> int:
     if not records:
         print("ecg-edge: name a record, or a list of them with --list", file=sys.stderr)
         return 2
-    leads = lead_names(args.leads)
     bundle, backend = open_model(args)
     policy = load_policy(None, labels=[c.abbreviation for c in bundle.manifest.classes])
     failed = 0
+    written: set[str] = set()
     for record in records:
         try:
-            prediction = predict(open_record(record, leads), record, bundle, backend, policy, args.mains)
+            prediction = predict(open_record(record, args.leads), record, bundle, backend, policy, args.mains)
         except EcgEdgeError as error:
             failed += 1
             print(f"ecg-edge: {error}", file=sys.stderr)
@@ -50,9 +50,18 @@ def run(args: argparse.Namespace) -> int:
             failed += 1
             print(f"ecg-edge: {record}: no diagnosis: {'; '.join(prediction.technical)}", file=sys.stderr)
         elif args.challenge_output is not None:
+            if prediction.name in written:
+                failed += 1
+                print(
+                    f"ecg-edge: {record}: another record called {prediction.name} has been written; "
+                    "give records of the same name another --challenge-output",
+                    file=sys.stderr,
+                )
+                continue
+            written.add(prediction.name)
             write_prediction(args.challenge_output, prediction, bundle.manifest.classes)
         _show(prediction, args.json)
-    if failed:
+    if failed and len(records) > 1:
         print(f"ecg-edge: {failed} of {len(records)} records without a diagnosis", file=sys.stderr)
     return 1 if failed else 0
 

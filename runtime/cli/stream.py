@@ -9,7 +9,6 @@ ecg-edge stream --device -                    its bytes from standard input
 import argparse
 
 from ecg_edge.firmware_bridge.device import SimulatedDevice
-from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.transport import DEFAULT_BAUD
 
 from ..sources.device import DeviceSource
@@ -17,9 +16,10 @@ from .common import (
     add_model_arguments,
     add_monitor_arguments,
     add_signal_arguments,
-    lead_names,
     open_record,
+    positive,
     run_monitor,
+    whole,
 )
 
 SIMULATED = "sim:"
@@ -30,11 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", required=True, metavar="URL", help="serial port or pty, socket://host:port, sim:RECORD, or -"
     )
-    parser.add_argument("--baud", type=int, default=DEFAULT_BAUD, help="speed of a serial port (%(default)s)")
-    parser.add_argument("--seconds", type=float, help="stop after so much signal")
+    parser.add_argument("--baud", type=whole, default=DEFAULT_BAUD, help="speed of a serial port (%(default)s)")
+    parser.add_argument("--seconds", type=positive, help="stop after so much signal")
     parser.add_argument(
         "--reconnect-seconds",
-        type=float,
+        type=positive,
         default=3600.0,
         metavar="S",
         help="try a lost link again for so long before giving up (%(default)g)",
@@ -46,16 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status."""
-    if args.seconds is not None and args.seconds <= 0:
-        raise EcgEdgeError(f"--seconds {args.seconds:g} is no time: use a number above 0")
     if not args.device.startswith(SIMULATED):
         return _stream(args, args.device)
-    recording = open_record(args.device.removeprefix(SIMULATED), lead_names(args.leads))
+    recording = open_record(args.device.removeprefix(SIMULATED), args.leads)
     args.leads = None  # the simulated device already calls its channels by them
     with SimulatedDevice(recording) as device:
         return _stream(args, device.path)
 
 
 def _stream(args: argparse.Namespace, url: str) -> int:
-    source = DeviceSource(url, args.baud, lead_names(args.leads), args.mains, args.reconnect_seconds)
+    source = DeviceSource(url, args.baud, args.leads, args.mains, args.reconnect_seconds)
     return run_monitor(args, source, live=True, seconds=args.seconds)
