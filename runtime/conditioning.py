@@ -79,6 +79,7 @@ class Conditioner:
         self.saturated = 0  # model samples that did not fit int16 (or 8.4 V before the high-pass)
         self.samples_in = 0
         self.samples_out = 0
+        self._total = sys.maxsize  # model samples of the whole stream, once that is known
 
         self._rate = rate
         self._model_rate = contract.rate
@@ -222,7 +223,7 @@ class Conditioner:
         volts = np.floor(self._highpass @ self._sixteenths + 0.5)
         low, high = volts.min(), volts.max()
         if high > 32767 or low < -32767:
-            self.saturated += int(np.count_nonzero((volts > 32767) | (volts < -32767)))
+            self.saturated += int(np.count_nonzero(np.abs(volts[: self._total - self.samples_out]) > 32767))
             np.clip(volts, -32767, 32767, out=volts)
         self.samples_out += BLOCK
         return Conditioned(volts.astype(np.int16), invalid)
