@@ -12,6 +12,7 @@ output does not depend on how the input was cut. Before its first and after its 
 constant, which makes a 10 s record 10 s long after conditioning and starts a stream without a step.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
@@ -132,7 +133,7 @@ class Conditioner:
     def flush(self) -> Conditioned:
         """Return the rest of the signal, as if its last sample lasted; the conditioner is then finished."""
         parts = [self._take_waiting()]
-        total = ceil(self.samples_in * self._model_rate / self._rate)
+        self._total = total = ceil(self.samples_in * self._model_rate / self._rate)
         surplus = -total
         while self.samples_out < total:
             n = self._rate // 4

@@ -108,7 +108,7 @@ def test_output_with_a_notch_is_that_of_plain_integers(rate: int, mains: int) ->
     assert np.array_equal(condition(recording, CONTRACT, mains).signal, reference(recording, mains))
 
 
-@pytest.mark.parametrize("pv_per_lsb", [1, 333, 47_684, 100_000_000])
+@pytest.mark.parametrize("pv_per_lsb", [1, 333, 47_684, 4_000_000, 4_194_305, 100_000_000])
 @pytest.mark.parametrize("samples", [1, 2, 7, 60])
 def test_extreme_gains_and_short_signals_are_those_of_plain_integers(pv_per_lsb: int, samples: int) -> None:
     counts = np.random.default_rng(samples).integers(-(2**23) + 1, 2**23, (samples, 2))
