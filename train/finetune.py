@@ -27,7 +27,7 @@ from . import checkpoint, metrics
 from .augment import Augmenter, Batch, spectrograms
 from .labels import CODES, multi_hot, with_ectopics
 from .loader import epoch_batches
-from .networks.model import FusionNet
+from .networks.model import BranchHeads, FusionNet
 from .records.entry import RecordEntry
 from .settings import FinetuneSettings
 from .store import RecordStore
@@ -163,7 +163,9 @@ class Run:
         for module in self.network.modules():
             if isinstance(module, nn.Conv2d):  # channel-last weights make torch compute so: a third faster here
                 module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
-        self._optimizer = torch.optim.AdamW(_decay_groups(self.network, settings.weight_decay))
+        self.heads = BranchHeads(self.network, len(CODES))
+        trained = nn.ModuleList((self.network, self.heads))
+        self._optimizer = torch.optim.AdamW(_decay_groups(trained, settings.weight_decay))
         self.average = Average(self.network, settings.average_decay)
         self._averaged = FusionNet(settings.network, len(contract.leads), len(CODES))
         self.history: list[dict[str, float]] = []
@@ -204,12 +206,16 @@ class Run:
     def _step(self, batch: Batch, step: int) -> float:
         for group in self._optimizer.param_groups:
             group["lr"] = float(self._rates[step])
-        logits = self.network(torch.from_numpy(batch.signal[:, :, np.newaxis]), torch.from_numpy(batch.spectrogram))
-        loss = weighted_bce(
-            logits, torch.from_numpy(batch.targets), torch.from_numpy(batch.counted), self._positive_weights
-        )
+        time = self.network.time(torch.from_numpy(batch.signal[:, :, np.newaxis]))
+        spectrogram = self.network.spectrogram(torch.from_numpy(batch.spectrogram))
+        targets, counted = torch.from_numpy(batch.targets), torch.from_numpy(batch.counted)
+        loss = weighted_bce(self.network.fuse(time, spectrogram), targets, counted, self._positive_weights)
+        total = loss
+        for logits in self.heads(time, spectrogram):
+            alone = weighted_bce(logits, targets, counted, self._positive_weights)
+            total = total + self.settings.branch_weight * alone
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        total.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_norm)
         self._optimizer.step()
         self.average.update(self.network, step)
@@ -222,6 +228,7 @@ class Run:
             "contract": self.contract.to_dict(),
             "history": self.history,
             "network": self.network.state_dict(),
+            "heads": self.heads.state_dict(),
             "average": self.average.state,
             "optimizer": self._optimizer.state_dict(),
         }
@@ -231,6 +238,7 @@ class Run:
         if state["settings"] != self.settings.to_dict() or state["contract"] != self.contract.to_dict():
             raise ResumeError("the run to resume was started with other settings: name another --out")
         self.network.load_state_dict(state["network"])
+        self.heads.load_state_dict(state["heads"])
         self._optimizer.load_state_dict(state["optimizer"])
         for name, value in state["average"].items():
             self.average.state[name].copy_(value)

@@ -44,6 +44,8 @@ class FinetuneSettings:
     """A positive counts (negatives / positives) ** rare_power times in the loss: 0 as it comes, 1 balanced."""
     rare_limit: float
     """Largest such weight."""
+    branch_weight: float
+    """Weight in the loss of what each branch alone would answer; see BranchHeads."""
     threads: int
     """Of torch. Sums are split over threads, so another number gives slightly other weights."""
     train_folds: tuple[int, ...]

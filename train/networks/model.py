@@ -60,9 +60,30 @@ class FusionNet(nn.Module):
         signal: int16 (N, leads, 1, samples) in microvolts; spectrogram: uint8 (N, leads, bins, frames), the front
         end's log power of that signal. A lead that is missing is zero in both.
         """
-        logits: torch.Tensor = self.head(self.gate(self.time(signal), self.spectrogram(spectrogram)))
+        return self.fuse(self.time(signal), self.spectrogram(spectrogram))
+
+    def fuse(self, time: torch.Tensor, spectrogram: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, classes) of the branches' features."""
+        logits: torch.Tensor = self.head(self.gate(time, spectrogram))
         return logits
 
     def parameters_count(self) -> int:
         """Return the number of trained parameters."""
         return sum(p.numel() for p in self.parameters())
+
+
+class BranchHeads(nn.Module):
+    """One linear classifier for each branch, for training alone.
+
+    A softmax gate that finds one branch better early on closes on the other, which then gets no gradient to improve
+    by. A loss of its own keeps each branch learning, whatever the gate does.
+    """
+
+    def __init__(self, network: FusionNet, classes: int) -> None:
+        super().__init__()
+        self.time = nn.Linear(network.time.features, classes)
+        self.spectrogram = nn.Linear(network.spectrogram.features, classes)
+
+    def forward(self, time: torch.Tensor, spectrogram: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits (N, classes) of each branch's features."""
+        return self.time(time), self.spectrogram(spectrogram)

@@ -40,9 +40,11 @@ class SpectrogramBranch(nn.Module):
         inputs = (stem, *widths[:-1])
         self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip(inputs, widths, strict=True)))
         self.features = 2 * widths[-1]
+        self.norm = nn.BatchNorm1d(self.features)  # so that neither branch enters the gate louder than the other
 
     def forward(self, spectrogram: torch.Tensor) -> torch.Tensor:
         """Return features (N, features): mean and maximum over spectrogram uint8 (N, leads, bins, frames)."""
         x = spectrogram.float() * (1 / STEPS_PER_UNIT)
         x = self.blocks(self.relu(self.stem(x)))
-        return torch.cat((x.mean(dim=(2, 3)), x.amax(dim=(2, 3))), dim=1)
+        features: torch.Tensor = self.norm(torch.cat((x.mean(dim=(2, 3)), x.amax(dim=(2, 3))), dim=1))
+        return features
