@@ -109,6 +109,7 @@ class Contract:
             and 1 <= self.stft_bins <= self.stft_length // 2 + 1
             and self.stft_hop >= 1
             and self.hop % self.stft_hop == 0
+            and self.window % self.stft_hop == 0  # or a window's frames would not lie on the stream's
             and self.stft_length <= self.window
             and -8 <= self.log_floor_octave <= 16
         )

@@ -78,6 +78,7 @@ class Engine:
         """Windows without a usable lead, or to which the model gave no finite answer."""
         self.gap_frames = 0
         """Frames lost before they reached the engine, by its caller's word."""
+        self._filled_in = 0  # single samples that stood in for lost frames
 
     @property
     def delay_seconds(self) -> float:
@@ -105,6 +106,7 @@ class Engine:
         self.gap_frames += frames
         rate = self._stream.rate
         fill = min(frames, int(LONGEST_GAP_SECONDS * rate))
+        self._filled_in += fill * len(self._stream.leads)
         seconds = frames / rate
         events: list[Event] = [
             Technical(
@@ -152,7 +154,8 @@ class Engine:
             alerts=self._alerts.announced,
             losses={
                 "gap_frames": self.gap_frames,
-                "invalid_samples": self._conditioner.invalid_samples,
+                # What stood in for a gap is lost once, not twice; 0 while the last of it has not been worked on.
+                "invalid_samples": max(0, self._conditioner.invalid_samples - self._filled_in),
                 "saturated_samples": self._conditioner.saturated,
             },
             leads=_names(self._rested_on),

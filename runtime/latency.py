@@ -6,7 +6,7 @@ import numpy as np
 
 LOWEST_MS = 1e-3
 STEPS_PER_OCTAVE = 32  # a percentile is off by 1.1 % at most
-OCTAVES = 30  # up to 1e6 s
+OCTAVES = 30  # up to 1e6 ms
 
 
 class LatencyHistogram:

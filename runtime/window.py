@@ -69,8 +69,8 @@ class Window:
         self.signal[:, -c.hop :] = self._fresh
         known = self._frames_before(self.end)
         self.end += c.hop
-        fresh = self._frames_before(self.end) - known
-        start = known * c.stft_hop - (self.end - c.window)  # place of the first new frame within the window
+        fresh = min(self._frames_before(self.end) - known, c.frames)  # without overlap some straddle two windows
+        start = (c.frames - fresh) * c.stft_hop  # place of the first new frame within the window
         frames = self._stft.frames(self.signal[:, start : start + (fresh - 1) * c.stft_hop + c.stft_length])
         self.spectrogram[..., : c.frames - fresh] = self.spectrogram[..., fresh:]
         self.spectrogram[..., c.frames - fresh :] = frames

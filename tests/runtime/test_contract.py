@@ -121,6 +121,7 @@ def test_whole_number_stands_for_a_float_and_has_its_hash() -> None:
         {"stft_hop": 0},
         {"stft_hop": -20},
         {"stft_hop": 30},
+        {"window_seconds": 5, "hop_seconds": 2, "stft_hop": 40},
         {"log_floor_octave": -9},
         {"log_floor_octave": 17},
     ],
