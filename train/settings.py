@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
@@ -102,6 +102,16 @@ def read_settings(name_or_path: str) -> FinetuneSettings:
         raise SettingsError(f"no preset or file {name_or_path!r}: the presets are {known}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not TOML: {error}") from error
+
+
+def preset_options(settings: FinetuneSettings) -> list[str]:
+    """Return the options of `ecg-edge finetune` that give these settings; none where no preset does."""
+    for path in sorted(PRESETS.glob("*.toml")):
+        preset = read_settings(path.stem)
+        if replace(preset, seed=settings.seed, epochs=settings.epochs) == settings:
+            names = [n for n in ("seed", "epochs") if getattr(preset, n) != getattr(settings, n)]
+            return ["--preset", path.stem, *(o for n in names for o in (f"--{n}", str(getattr(settings, n))))]
+    return []
 
 
 def _build(kind: type[T], data: Mapping[str, Any], where: str) -> T:

@@ -5,6 +5,7 @@ and the thresholds; with --report-fold, INT8 and float are measured on that fold
 """
 
 import argparse
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from ecg_edge.train.finetune import Windows, macro_auroc, trained_network, train
 from ecg_edge.train.labels import CLASSES, CODES
 from ecg_edge.train.records.index import build_index, split
 from ecg_edge.train.records.tables import FOLDS
-from ecg_edge.train.settings import FinetuneSettings
+from ecg_edge.train.settings import FinetuneSettings, preset_options
 from ecg_edge.train.store import RecordStore, open_store
 from ecg_edge.train.thresholds import fit_challenge, fit_f1
 
@@ -109,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     )
     classes = [replace(info, threshold=round(float(t), 4)) for info, t in zip(CLASSES, fitted.values, strict=True)]
 
-    measured = [_Measured(valid, validation, "ptbxl", f"folds {_list(settings.valid_folds)}, thresholds fitted here")]
+    measured = [_Measured(valid, validation, "ptbxl", f"fold {_list(settings.valid_folds)}, thresholds fitted here")]
     if report_folds:
         report_store = open_store(sides.test, contract, args.cache, progress)
         tell_broken(report_store.broken)
@@ -171,7 +172,11 @@ def _figures(measured: _Measured, kind: str, report: Report) -> list[Metric]:
     if report.challenge is not None:
         found.append((f"challenge_metric ({kind})", report.challenge))
     where = f"{measured.split}, {report.records} records"
-    return [Metric(measured.data, where, name, *(round(v, 4) for v in (f.value, f.low, f.high))) for name, f in found]
+    return [
+        Metric(measured.data, where, name, *(round(v, 4) for v in (f.value, f.low, f.high)))
+        for name, f in found
+        if not math.isnan(f.value)  # no class has enough positives
+    ]
 
 
 def _calibration(train: RecordStore, contract: Contract) -> Windows:
@@ -190,15 +195,12 @@ def _by_source(store: RecordStore) -> dict[str, int]:
 def _provenance(
     args: argparse.Namespace, trained: dict[str, Any], facts: ModelFacts, quantized: Quantized
 ) -> dict[str, Any]:
+    options = preset_options(FinetuneSettings.from_dict(trained["settings"])) or ["--preset", "SETTINGS.toml"]
     packages = ("torch", "onnx", "onnxruntime", "numpy")
     return {
         "commands": [
-            f"ecg-edge finetune --data DIR --preset PRESET --out {args.checkpoint.parent.name}",
-            "ecg-edge export "
-            + shlex.join(
-                ["--data", "DIR", "--name", args.name, "--thresholds", args.thresholds]
-                + ([] if args.report_fold is None else ["--report-fold", str(args.report_fold)])
-            ),
+            shlex.join(["ecg-edge", "finetune", "--data", "DIR", *options, "--out", "RUN"]),
+            shlex.join(["ecg-edge", "export", "--checkpoint", "RUN/best.pt", "--data", "DIR", *_export_options(args)]),
         ],
         "settings": trained["settings"],
         "history": {
@@ -211,6 +213,11 @@ def _provenance(
         "quantization": {k: _rounded(v) for k, v in asdict(quantized).items()},
         "versions": {package: version(package) for package in packages},
     }
+
+
+def _export_options(args: argparse.Namespace) -> list[str]:
+    options = ["--name", args.name, "--thresholds", args.thresholds, "--out", "BUNDLE"]
+    return options if args.report_fold is None else [*options, "--report-fold", str(args.report_fold)]
 
 
 def _rounded(value: Any) -> Any:
