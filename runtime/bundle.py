@@ -119,16 +119,18 @@ class Manifest:
                     float(data["self_test"]["tolerance"]),
                 ),
                 licence=_text(data["licence"]),
-                metrics=tuple(Metric(**m) for m in data["metrics"]),
+                metrics=tuple(_metric(m) for m in data["metrics"]),
                 provenance=dict(data["provenance"]),
             )
             contract_hash = data["contract_sha256"]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BundleError(f"bundle.json is damaged ({_reason(error)}): fetch or export the bundle again") from error
         if contract_hash != manifest.contract.sha256:
             raise BundleError("the signal contract in bundle.json does not match its hash: fetch the bundle again")
         if len(manifest.self_test.logits) != len(manifest.classes) or not manifest.classes:
             raise BundleError("bundle.json names other classes than its self-test has logits: export it again")
+        if len({c.abbreviation for c in manifest.classes}) < len(manifest.classes):
+            raise BundleError("bundle.json has two classes of one abbreviation: export it again")
         if not manifest.models or any(f not in manifest.files for f in manifest.models.values()):
             raise BundleError("bundle.json names a model that is not among its files: export it again")
         return manifest
@@ -201,7 +203,12 @@ def _read(path: Path) -> bytes:
 
 
 def _plain(name: Any) -> str:
-    if not isinstance(name, str) or Path(name).name != name or name in ("", ".", "..", MANIFEST):
+    if (
+        not isinstance(name, str)
+        or Path(name).name != name
+        or name in ("", ".", "..", MANIFEST)
+        or not name.isprintable()
+    ):
         raise ValueError(f"file name {name!r}")
     return name
 
@@ -214,9 +221,23 @@ def _text(value: Any) -> str:
 
 def _class(data: dict[str, Any]) -> ClassInfo:
     values = {f.name: data[f.name] for f in fields(ClassInfo)}
+    for text in (values["code"], values["abbreviation"], values["name"]):
+        _text(text)
+    if values["code"].strip("0123456789"):
+        raise ValueError(f"SNOMED CT code {values['code']!r}")
     values["equivalents"] = tuple(_text(code) for code in values["equivalents"])
     values["threshold"] = float(values["threshold"])
     return ClassInfo(**values)
+
+
+def _metric(data: dict[str, Any]) -> Metric:
+    metric = Metric(**data)
+    for text in (metric.data, metric.split, metric.metric):
+        _text(text)
+    for number in (metric.value, metric.low or 0.0, metric.high or 0.0):
+        if type(number) not in (int, float):
+            raise TypeError(f"{number!r} is no figure")
+    return metric
 
 
 def _peek(data: Any) -> str:
