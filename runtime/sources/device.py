@@ -14,6 +14,7 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.protocol import (
     Ack,
     Hello,
+    Identify,
     Message,
     Packet,
     Result,
@@ -35,6 +36,7 @@ QUEUE_READS = 256  # bounded; when it is full the reader waits, and what the lin
 COMMAND_EVERY_S = 1.0  # START is sent again until it is acknowledged or samples come: a board may just be booting
 IDLE_HELLOS = 2  # HELLOs without samples between them by which a board shows that it idles; one opens every run
 SILENCE_S = 3.0  # without samples for this long the link counts as lost, whatever else the board may say
+REOPEN_S = 30.0  # and then it is opened again: a connection whose other end is gone does not fail by itself
 ANSWER_S = 8.0  # by then a board that speaks this protocol has said something
 RETRY_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # pauses between attempts to open a lost link again; the last one repeats
 
@@ -113,8 +115,11 @@ class DeviceSource:
         try:
             while not stop.is_set() and not self._ended:
                 now = time.monotonic()
-                if self._wants_start and now - asked > COMMAND_EVERY_S:
-                    self._send(Start())
+                if (self._wants_start or self._format is None) and now - asked > COMMAND_EVERY_S:
+                    if self._format is None:
+                        self._send(Identify())  # the HELLO that opens a run can be lost as any packet can
+                    if self._wants_start:
+                        self._send(Start())
                     asked, self._hellos = now, 0
                 try:
                     got = reads.get(timeout=READ_TIMEOUT_S)
@@ -133,6 +138,8 @@ class DeviceSource:
                 heard = max(opened, self._last_frames_at or opened)
                 if self._format is not None and at - heard > SILENCE_S:
                     yield from self._tell_lost(f"{self._transport.name} has sent no samples for {SILENCE_S:.0f} s")
+                if self._format is not None and at - heard > REOPEN_S:
+                    raise LinkLost(f"{self._transport.name} has sent no samples for {REOPEN_S:.0f} s")
         finally:
             closing.set()
             reader.join()

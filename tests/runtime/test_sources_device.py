@@ -13,6 +13,7 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.protocol import (
     Ack,
     Hello,
+    Identify,
     Message,
     Packet,
     Result,
@@ -263,6 +264,40 @@ def test_silence_that_becomes_a_lost_link_is_one_loss(opened: Any, monkeypatch: 
     opened(dies_slowly, whole_run)
     items = run(DeviceSource("/dev/test"))
     assert notices(items) == [("link_lost", "new"), ("link_restored", "once")]
+
+
+def test_connection_whose_other_end_is_gone_is_opened_again(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(line: Line) -> Iterator[bytes]:
+        yield from line.started()
+        yield from line.samples(0, 50)  # and never again; the script's end is silence
+
+    monkeypatch.setattr(device, "SILENCE_S", 0.5)
+    monkeypatch.setattr(device, "REOPEN_S", 0.8)
+    lines = opened(gone, whole_run)
+    items = run(DeviceSource("socket://board:4000"))
+    assert len(lines) == 2
+    assert notices(items) == [("link_lost", "new"), ("link_restored", "once")]
+
+
+def test_hello_that_was_lost_is_asked_for(opened: Any) -> None:
+    def loses_its_hello(line: Line) -> Iterator[bytes]:
+        while not line.starts():
+            yield b""
+        yield line.say(Ack(Start.TYPE, line.heard[-1].sequence, Result.OK))
+        asked = len(line.heard)
+        sent = 0
+        while not any(isinstance(packet.message, Identify) for packet in line.heard[asked:]):
+            yield from line.samples(sent, sent + 10)
+            yield b""
+            sent += 10
+        yield line.say(HELLO)
+        yield from line.samples(sent, sent + 100)
+        yield line.ended()
+
+    opened(loses_its_hello)
+    source = DeviceSource("/dev/test")
+    assert len(frames(run(source))) == 100
+    assert source.losses()["frames_before_hello"] > 0
 
 
 @pytest.mark.parametrize("error", [LinkLost("cable out"), LinkClosed("closed")])
