@@ -151,7 +151,7 @@ def joined(parts: Sequence[Conditioned]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([p.signal for p in parts]), np.concatenate([p.invalid for p in parts])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_output_does_not_depend_on_the_chunks(data: st.DataObject) -> None:
     rate = data.draw(st.sampled_from((100, 125, 257, 360, 500)))
@@ -246,10 +246,11 @@ def test_stream_that_starts_with_the_electrode_off_makes_no_step_either() -> Non
 
 
 def response_db(frequencies: np.ndarray, rate: int, mains: int | None = None) -> np.ndarray:
-    """Return the gain in dB (phases, frequencies) of the resampling filter, for each phase that occurs."""
+    """Return the gain in dB (phases, frequencies) of the resampling filter, for up to 25 of the phases that occur."""
     half = int(KERNEL_SECONDS * rate) + 1
     rows = []
-    for phase in sorted({m * rate % 100 for m in range(100)}):
+    phases = sorted({m * rate % 100 for m in range(100)})
+    for phase in phases[:: -(-len(phases) // 25)]:
         seconds = (np.arange(-half + 1, half + 1) - phase / 100) / rate
         gain = np.exp(-2j * np.pi * np.outer(frequencies, seconds)) @ kernel(phase, rate, mains) / 2**20
         rows.append(20 * np.log10(np.maximum(np.abs(gain), 1e-12)))

@@ -98,7 +98,7 @@ def account(events: Sequence[Event], summary: Summary) -> list[str]:
     return [to_json(e) for e in (*events, summary)]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_events_do_not_depend_on_the_chunks(bundle: Bundle, heart: np.ndarray, data: st.DataObject) -> None:
     n = data.draw(st.integers(0, 25 * RATE))
