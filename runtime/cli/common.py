@@ -67,7 +67,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle", default=DEFAULT_BUNDLE, metavar="NAME|PATH", help="shipped bundle or folder (%(default)s)"
     )
     group.add_argument("--backend", default="auto", choices=backends.CHOICES, help="inference runtime (%(default)s)")
-    group.add_argument("--threads", type=whole, default=1, help="inference threads (%(default)s)")
+    group.add_argument("--threads", type=whole, default=1, metavar="N", help="inference threads (%(default)s)")
 
 
 def open_model(args: argparse.Namespace) -> tuple[Bundle, backends.Backend]:
@@ -115,6 +115,7 @@ def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--budget-ms",
         type=positive,
+        metavar="MS",
         default=DEFAULT_BUDGET_MS,
         help="latency budget of a window; windows over it are counted (%(default)g)",
     )

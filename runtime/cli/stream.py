@@ -7,6 +7,7 @@ ecg-edge stream --device -                    its bytes from standard input
 """
 
 import argparse
+import sys
 
 from ecg_edge.firmware_bridge.device import SimulatedDevice
 from ecg_edge.firmware_bridge.transport import DEFAULT_BAUD
@@ -30,8 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", required=True, metavar="URL", help="serial port or pty, socket://host:port, sim:RECORD, or -"
     )
-    parser.add_argument("--baud", type=whole, default=DEFAULT_BAUD, help="speed of a serial port (%(default)s)")
-    parser.add_argument("--seconds", type=positive, help="stop after so much signal")
+    parser.add_argument(
+        "--baud", type=whole, default=DEFAULT_BAUD, metavar="N", help="speed of a serial port (%(default)s)"
+    )
+    parser.add_argument("--seconds", type=positive, metavar="S", help="stop after so much signal")
     parser.add_argument(
         "--reconnect-seconds",
         type=positive,
@@ -56,4 +59,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _stream(args: argparse.Namespace, url: str) -> int:
     source = DeviceSource(url, args.baud, args.leads, args.mains, args.reconnect_seconds)
+    if not args.json and sys.stderr.isatty():  # for a person, before whom nothing would move for a window's length
+        print(
+            f"listening to {args.device}: a window has to fill before the first answer (end with Ctrl-C)",
+            file=sys.stderr,
+        )
     return run_monitor(args, source, live=True, seconds=args.seconds)

@@ -5,7 +5,7 @@ from typing import TextIO
 from ecg_edge.firmware_bridge.leads import LEADS
 
 from ..classes import ClassInfo
-from ..events import Alert, Event, Status, Summary, Technical
+from ..events import NOTICE, Alert, Event, Status, Summary, Technical
 from . import write_out
 
 _COLORS = {
@@ -26,9 +26,13 @@ class Console:
         self._stream = stream
         self._color = stream.isatty()
         self._names = {c.abbreviation: c.name for c in classes}
+        self._begun = False
 
     def emit(self, event: Event) -> None:
         """Write one event; see Sink."""
+        if not self._begun:  # a live stream may not come to its summary for days
+            self._begun = True
+            write_out(self._stream, NOTICE)
         text = self._summary(event) if isinstance(event, Summary) else f"{_clock(event.time)}  {self._line(event)}"
         write_out(self._stream, text)
 
@@ -97,5 +101,5 @@ def _leads(leads: tuple[str, ...]) -> str:
     if len(leads) == len(LEADS):
         return "12 leads"
     if len(leads) > len(LEADS) // 2:
-        return "12 leads but " + " ".join(lead for lead in LEADS if lead not in leads)
+        return "all leads but " + " ".join(lead for lead in LEADS if lead not in leads)
     return ("lead " if len(leads) == 1 else "leads ") + " ".join(leads)

@@ -1,0 +1,116 @@
+"""Events as a person reads them."""
+
+import io
+
+import pytest
+
+from ecg_edge.firmware_bridge.leads import LEADS
+from ecg_edge.runtime.classes import ClassInfo
+from ecg_edge.runtime.events import NOTICE, Alert, Event, Status, Summary, Technical
+from ecg_edge.runtime.sinks.console import Console
+
+CLASSES = (ClassInfo("164889003", "AF", "atrial fibrillation", 0.5),)
+
+NEW = Alert(
+    time=83.0,
+    id="AF-1",
+    phase="new",
+    kind="model",
+    code="164889003",
+    label="AF",
+    priority="high",
+    probability=0.91,
+    onset=81.0,
+    leads=("I", "II"),
+    quality=1.0,
+    latency_ms=11.84,
+)
+END = Alert(
+    time=4000.0,
+    id="AF-1",
+    phase="end",
+    kind="model",
+    label="AF",
+    priority="high",
+    probability=0.2,
+    onset=81.0,
+    leads=LEADS,
+    quality=1.0,
+    reason="stream_end",
+)
+SUMMARY = Summary(
+    time=4000.0,
+    signal_s=4000.0,
+    windows={"analyzed": 3980, "skipped": 4, "unusable": 7},
+    alerts={"AF": 1},
+    losses={"gap_frames": 130, "link_missing": 0},
+    leads=LEADS,
+    bundle="tiny",
+    bundle_sha256="ab" * 32,
+    latency_ms={"p50": 1.0, "p95": 2.0, "p99": 3.0, "max": 4.0},
+    budget_ms=100.0,
+    misses=2,
+)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(*events: Event, stream: io.StringIO | None = None) -> list[str]:
+    stream = io.StringIO() if stream is None else stream
+    console = Console(stream, CLASSES)
+    for event in events:
+        console.emit(event)
+    console.close()
+    assert not stream.closed, "it belongs to the caller"
+    return stream.getvalue().splitlines()
+
+
+def test_what_it_is_not_comes_before_all_else_and_once() -> None:
+    lines = shown(NEW, END)
+    assert lines[0] == NOTICE
+    assert lines.count(NOTICE) == 1
+
+
+def test_alert_with_its_name_time_and_reason() -> None:
+    _, new, end = shown(NEW, END)
+    assert new == (
+        "   01:23  ALERT   high   AF atrial fibrillation  "
+        "(probability 0.91, since 01:21, leads I II, 11.8 ms after its last sample)"
+    )
+    assert end.startswith(" 1:06:40  end     high   AF atrial fibrillation  (stream end; probability 0.20")
+
+
+def test_technical_and_status() -> None:
+    off = Technical(time=5.0, code="lead_off", phase="new", message="V2: electrode off", leads=("V2",))
+    gap = Technical(time=6.0, code="gap", phase="once", message="5 frames are missing", counts={"frames": 5})
+    status = Status(time=7.0, quality=0.93, leads=LEADS[1:], probabilities={"AF": 0.1, "NSR": 0.8})
+    _, first, second, third = shown(off, gap, status)
+    assert first.split() == ["00:05", "signal", "lead_off", "begins", "V2:", "electrode", "off"]
+    assert second.split()[:3] == ["00:06", "signal", "gap"]
+    assert third == "   00:07  status  quality 0.93, all leads but I  NSR 0.80  AF 0.10"
+
+
+@pytest.mark.parametrize(
+    ("leads", "text"), [((), "no lead"), (("II",), "lead II"), (LEADS, "12 leads"), (LEADS[:6], "leads I II III aVR")]
+)
+def test_leads_in_words(leads: tuple[str, ...], text: str) -> None:
+    assert f"1.00, {text}" in shown(Status(time=1.0, quality=1.0, leads=leads))[1]
+
+
+def test_summary_tells_what_was_lost_and_nothing_of_what_was_not() -> None:
+    text = "\n".join(shown(SUMMARY))
+    assert "4000.0 s of signal, 3980 windows analyzed, 7 unusable, 4 skipped" in text
+    assert "alerts: AF 1" in text
+    assert "max 4.00; 2 over the budget of 100 ms" in text
+    assert "lost or damaged: gap_frames 130\n" in text
+    assert text.endswith(NOTICE)
+
+
+def test_color_only_on_a_terminal() -> None:
+    assert "\033[" not in "\n".join(shown(NEW, SUMMARY))
+    colored = "\n".join(shown(NEW, END, stream=Terminal()))
+    assert colored.count("\033[1;37;41m") == 1, "the alert that is new stands out"
+    assert colored.count("\033[0m") == 1
