@@ -31,7 +31,7 @@ class ModelFacts:
     valid_folds: Sequence[int]
     """Folds that chose the epoch, the layers in float and the thresholds."""
     float_nodes: Sequence[str]
-    """Convolutions and matrix products left in float."""
+    """Nodes left in float because INT8 hurt there."""
 
 
 def render(

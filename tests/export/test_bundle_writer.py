@@ -33,9 +33,7 @@ TINY = replace(
     learning_rate=0.01,
     average_decay=0.8,
     sources=("ptbxl",),
-    network=replace(
-        EDGE.network, time_stem=8, time_widths=(8, 8), spectrogram_stem=8, spectrogram_widths=(8,), hidden=16
-    ),
+    network=replace(EDGE.network, time_stem=8, time_widths=(8, 8), spectrogram_stem=8, spectrogram_widths=(8,)),
 )
 
 

@@ -45,7 +45,6 @@ TINY = replace(
         time_widths=(8, 8),
         spectrogram_stem=8,
         spectrogram_widths=(8,),
-        hidden=16,
     ),
     augment=replace(EDGE.augment, mixup_probability=0.2, lead_set_probability=0.0),
 )
@@ -226,6 +225,6 @@ def test_unknown_preset_names_those_there_are() -> None:
         read_settings("no-such-preset")
 
 
-def test_validation_is_not_trained_on(data_dir: Path) -> None:
+def test_validation_is_not_trained_on() -> None:
     assert not set(EDGE.train_folds) & set(EDGE.valid_folds)
     assert 9 not in (*EDGE.train_folds, *EDGE.valid_folds)

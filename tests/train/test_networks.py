@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from ecg_edge.runtime.contract import Contract  # noqa: E402
 from ecg_edge.train.networks.gate import Gate  # noqa: E402
 from ecg_edge.train.networks.model import FusionNet  # noqa: E402
-from ecg_edge.train.networks.time_branch import CLIP_MILLIVOLTS  # noqa: E402
+from ecg_edge.train.networks.time_branch import compand  # noqa: E402
 from ecg_edge.train.settings import read_settings  # noqa: E402
 
 CONTRACT = Contract()
@@ -52,12 +52,14 @@ def test_size_is_that_of_an_edge_model(network: FusionNet) -> None:
     assert 200_000 <= network.parameters_count() <= 350_000
 
 
-def test_beyond_the_clip_nothing_changes(network: FusionNet) -> None:
-    signal, spectrogram = windows(1)
-    signal[0, 0, 0, 100] = round(1000 * CLIP_MILLIVOLTS)
-    higher = signal.clone()
-    higher[0, 0, 0, 100] = 32767
-    torch.testing.assert_close(network(signal, spectrogram), network(higher, spectrogram))
+def test_companding_keeps_small_waves_apart_and_large_ones_bounded() -> None:
+    microvolts = torch.tensor([-32767, -500, 0, 10, 100, 1000, 32767], dtype=torch.int16)
+    expected = [x / 1000 / (1 + abs(x) / 1000) for x in microvolts.tolist()]
+    got = compand(microvolts)
+    torch.testing.assert_close(got, torch.tensor(expected))
+    assert got.abs().max() < 1
+    step = 2 / 255  # eight bits over the whole range
+    assert (got[4] - got[2]) / step > 10, "a P wave of 100 microvolts spans more than ten steps"
 
 
 def test_every_lead_of_both_inputs_matters(network: FusionNet) -> None:

@@ -30,8 +30,6 @@ class NetworkSettings:
     """Channels after the first convolution of the spectrogram branch."""
     spectrogram_widths: tuple[int, ...]
     """Channels of its residual blocks, each at half the image's sides of the one before."""
-    hidden: int
-    """Units of the head's hidden layer."""
     dropout: float
     """Fraction of the head's inputs dropped while training."""
 
@@ -48,10 +46,7 @@ class FusionNet(nn.Module):
         self.gate = Gate(self.time.features, self.spectrogram.features)
         self.head = nn.Sequential(
             nn.Dropout(settings.dropout),
-            nn.Linear(self.time.features + self.spectrogram.features, settings.hidden),
-            nn.ReLU(),
-            nn.Dropout(settings.dropout),
-            nn.Linear(settings.hidden, classes),
+            nn.Linear(self.time.features + self.spectrogram.features, classes),
         )
 
     def forward(self, signal: torch.Tensor, spectrogram: torch.Tensor) -> torch.Tensor:
