@@ -9,12 +9,17 @@ from typing import Protocol
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from ecg_edge.runtime.backends import OnnxBackend
 from ecg_edge.runtime.bundle import FileInfo, Manifest, Metric, SelfTest
 from ecg_edge.runtime.classes import ClassInfo
 from ecg_edge.runtime.contract import Contract
 from ecg_edge.runtime.selftest import front_end_inputs
+
+# An example that is slow because the machine is busy is not a wrong one.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 DATA_VARIABLE = "ECG_EDGE_DATA"
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "data"
