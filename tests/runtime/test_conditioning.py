@@ -184,6 +184,24 @@ def test_output_does_not_depend_on_the_chunks(data: st.DataObject) -> None:
     assert conditioner.samples_out == len(signal)
 
 
+@pytest.mark.parametrize("length", [1, 25, 50, 125, 250, 500])
+@pytest.mark.parametrize(("start", "stop"), [(500, 750), (0, 250), (250, 1250), (740, 750), (1000, 1500)])
+def test_lead_comes_off_and_returns_at_the_border_of_a_chunk(length: int, start: int, stop: int) -> None:
+    counts = noise(1500, 2, seed=6)
+    counts[stop:, 0] += 40_000
+    invalid = np.zeros(counts.shape, dtype=bool)
+    invalid[start:stop, 0] = True
+    whole = condition(record(counts, 250, ("V1", "V2"), invalid=invalid), CONTRACT)
+    conditioner = Conditioner(CONTRACT, 250, MICROVOLT, ("V1", "V2"))
+    parts = []
+    for begin in range(0, 1500, length):
+        mask = invalid[begin : begin + length]
+        parts.append(conditioner.push(counts[begin : begin + length], mask if mask.any() else None))
+    signal, mask = joined([*parts, conditioner.flush()])
+    assert np.array_equal(signal, whole.signal)
+    assert np.array_equal(mask, whole.invalid)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from((100, 125, 257, 360, 1000)), st.data())
 def test_invalid_samples_are_marked_where_they_are(rate: int, data: st.DataObject) -> None:

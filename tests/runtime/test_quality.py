@@ -65,6 +65,7 @@ def muscle(size: float) -> np.ndarray:
         ("saturated", np.where(np.arange(HOP) == 50, 32767, 0)),
         ("saturated", np.where(np.arange(HOP) == 50, -32767, 0)),
         ("saturated", np.full(HOP, 32767) - np.arange(HOP)),
+        ("saturated", np.where(np.arange(HOP) % 2, 32767, -32767)),  # rough, too, but that says less
         ("noisy", muscle(300)),
         ("noisy", np.where(np.arange(HOP) % 2, 50, -50)),
     ],
