@@ -250,11 +250,16 @@ class Engine:
     def _tell_states(self, states: LeadStates, time: float) -> list[Event]:
         """Return the technical events of leads whose state has changed."""
         events: list[Event] = []
-        for code, mask, what in (
-            ("lead_off", states.off, "electrode off or samples missing"),
-            ("flat_line", states.flat, "flat line: check the electrode; this is not taken for a rhythm"),
-            ("saturation", states.saturated, "signal beyond +-32.7 mV: check electrode and gain"),
-            ("poor_signal", states.noisy, "too noisy to read"),
+        for code, mask, begins, ends in (
+            ("lead_off", states.off, "electrode off or samples missing", "connected again"),
+            (
+                "flat_line",
+                states.flat,
+                "flat line: check the electrode; this is not taken for a rhythm",
+                "not flat now",
+            ),
+            ("saturation", states.saturated, "signal beyond +-32.7 mV: check electrode and gain", "within range again"),
+            ("poor_signal", states.noisy, "too noisy to read", "quiet enough again"),
         ):
             before = self._states.get(code, ())
             if not before and not mask.any():
@@ -263,10 +268,10 @@ class Engine:
             ended = tuple(lead for lead in before if lead not in now)
             begun = tuple(lead for lead in now if lead not in before)
             if ended:
-                text = f"{', '.join(ended)}: over ({what.partition(':')[0]})"
+                text = f"{', '.join(ended)}: {ends}"
                 events.append(Technical(time=time, code=code, phase="end", message=text, leads=ended))
             if begun:
-                text = f"{', '.join(begun)}: {what}"
+                text = f"{', '.join(begun)}: {begins}"
                 events.append(Technical(time=time, code=code, phase="new", message=text, leads=begun))
             self._states[code] = now
         return events

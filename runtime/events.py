@@ -97,7 +97,7 @@ class Alert(_Event):
     reason: Annotated[str | None, Text(choices=END_REASONS)] = None
     """Why the episode ended; at `end`, and only there."""
     latency_ms: Annotated[float | None, Milliseconds] = None
-    """Emission minus arrival of the last sample of the window, in milliseconds; live only."""
+    """Emission minus arrival of the last sample of the window, in milliseconds."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,12 +7,14 @@ ecg-edge stream --device -                    its bytes from standard input
 """
 
 import argparse
+import os
+import stat
 import sys
 
 from ecg_edge.firmware_bridge.device import SimulatedDevice
 from ecg_edge.firmware_bridge.transport import DEFAULT_BAUD
 
-from ..sources.device import DeviceSource
+from ..sources.device import STDIN, DeviceSource
 from .common import (
     add_model_arguments,
     add_monitor_arguments,
@@ -64,4 +66,9 @@ def _stream(args: argparse.Namespace, url: str) -> int:
             f"listening to {args.device}: a window has to fill before the first answer (end with Ctrl-C)",
             file=sys.stderr,
         )
-    return run_monitor(args, source, live=True, seconds=args.seconds)
+    return run_monitor(args, source, live=not _from_file(url), seconds=args.seconds)
+
+
+def _from_file(url: str) -> bool:
+    """Return whether the stream is a capture in a file, which waits for nobody and has no latency to keep."""
+    return url == STDIN and stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)

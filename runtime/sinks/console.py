@@ -16,6 +16,13 @@ _COLORS = {
     "dim": "\033[2m",
 }
 _RESET = "\033[0m"
+_ABOUT = {
+    "gap": "link",
+    "link_lost": "link",
+    "link_restored": "link",
+    "overload": "machine",
+    "model_fault": "model",
+}
 
 
 class Console:
@@ -44,7 +51,7 @@ class Console:
             return self._alert(event)
         if isinstance(event, Technical):
             mark = {"new": "begins", "end": "ends", "once": ""}[event.phase]
-            text = f"signal  {event.code:<11} {mark:<7} {event.message}"
+            text = f"{_ABOUT.get(event.code, 'signal'):<7} {event.code:<11} {mark:<7} {event.message}"
             return self._paint("technical", text)
         shown = ""
         if event.probabilities:

@@ -212,6 +212,11 @@ def link_over_a_file(place: Place) -> tuple[Any, ...]:
     return "replay", place.record, "--as-device", "--link", place.record.with_suffix(".hea")
 
 
+@case(WRONG_USE, "--as-device monitors nothing: give --json to ecg-edge stream")
+def served_with_options_of_a_monitor(place: Place) -> tuple[Any, ...]:
+    return "replay", place.record, "--as-device", "--json"
+
+
 @case(WRONG_USE, "goes with --as-device")
 def link_without_a_device(place: Place) -> tuple[Any, ...]:
     return "replay", place.record, "--link", place.folder / "board"

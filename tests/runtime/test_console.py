@@ -89,7 +89,7 @@ def test_technical_and_status() -> None:
     status = Status(time=7.0, quality=0.93, leads=LEADS[1:], probabilities={"AF": 0.1, "NSR": 0.8})
     _, first, second, third = shown(off, gap, status)
     assert first.split() == ["00:05", "signal", "lead_off", "begins", "V2:", "electrode", "off"]
-    assert second.split()[:3] == ["00:06", "signal", "gap"]
+    assert second.split()[:3] == ["00:06", "link", "gap"]
     assert third == "   00:07  status  quality 0.93, all leads but I  NSR 0.80  AF 0.10"
 
 
