@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ecg_edge.firmware_bridge.recording import COUNT_LIMIT
 
-REBASE_LIMIT = 2**22  # half the 24-bit range, so that a re-based signal cannot overflow it; beyond, the step is taken
+REBASE_LIMIT = 2**22  # half the 24-bit range: a signal that drifted so far by re-basing takes the step instead
 
 
 class Bridge:

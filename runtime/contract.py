@@ -39,7 +39,7 @@ class Contract:
     lowpass_pass_hz: float = 40.0
     """End of the pass band of the resampling low-pass."""
     lowpass_stop_hz: float = 50.0
-    """Start of its stop band, 60 dB down; Nyquist's frequency of the model rate."""
+    """Start of its stop band, at least 60 dB down; Nyquist's frequency of the model rate."""
     highpass_boxcar: int = 128
     """Length in model samples of each of the two moving averages whose cascade, subtracted from the signal, is
     the high-pass: -3 dB at 0.45 Hz, linear phase, and a power of two, so that a shift divides."""
@@ -49,8 +49,8 @@ class Contract:
     """Samples between frames; divides the window's hop, so that windows share their frames."""
     stft_bins: int = 24
     """Bins kept, from DC up (to 36 Hz: the next ones lie in the low-pass's transition)."""
-    stft_window: str = "hann-q15"
-    """Window table: periodic Hann, scaled by 32767 and rounded to nearest."""
+    stft_tables: str = "hann-q20"
+    """Tables: periodic Hann window, and twiddles, scaled by 2^20 and rounded to nearest."""
     log_steps_per_octave: int = 8
     """Steps of the 8-bit log power per doubling of power (0.376 dB a step)."""
     log_floor_octave: int = 4
