@@ -121,7 +121,7 @@ def scipy_taps(phase: int, rate: int) -> np.ndarray:
     half = int(KERNEL_SECONDS * rate) + 1
     seconds = (np.arange(-half + 1, half + 1) - phase / 100) / rate
     bell = np.sqrt(np.clip(1 - (seconds / KERNEL_SECONDS) ** 2, 0, None))
-    shape = np.where(np.abs(seconds) < KERNEL_SECONDS, scipy_special.i0(5.653 * bell), 0)
+    shape = np.where(np.abs(seconds) < KERNEL_SECONDS, scipy_special.i0(6.0 * bell), 0)
     taps = np.sinc(90 * seconds) * shape
     return taps / taps.sum()
 
@@ -289,10 +289,8 @@ def test_resampling_passes_40_hz_and_stops_from_50(rate: int) -> None:
     if rate > 100:  # at 100 Hz there is nothing beyond 50 Hz to stop
         frequencies = np.arange(50, rate / 2 + 0.01, 0.2 if rate < 1000 else 0.7)
         stopped = response_db(frequencies, rate)
-        first = f"first lobe {stopped.max():.2f} dB"
-        print(f"{rate} Hz: pass band {passed.min():.4f} to {passed.max():.4f} dB, {first}")
-        assert stopped.max() < -58  # in the first hertz, where the design comes out a decibel or two short of 60
-        assert stopped[:, frequencies > 51.3].max() < -60
+        print(f"{rate} Hz: pass band {passed.min():.4f} to {passed.max():.4f} dB, stop band {stopped.max():.2f} dB")
+        assert stopped.max() < -60
 
 
 def test_highpass_is_3_db_down_at_0_45_hz_and_flat_from_2_hz() -> None:
@@ -320,29 +318,27 @@ def test_sine_comes_out_with_the_filters_gain_and_in_phase(rate: int, hertz: flo
 
 
 @pytest.mark.parametrize("rate", [125, 250, 257, 500, 1000])
-@pytest.mark.parametrize(("mains", "between", "ripple", "stop"), [(50, -73, 0.12, -30), (60, -95, 0.015, -56)])
-def test_notch_nulls_the_grid_and_what_it_costs(
-    mains: int, between: float, ripple: float, stop: float, rate: int
-) -> None:
-    """Where the line lies in the transition band, a null there costs attenuation beside it: 30 dB are left at 53 Hz."""
-    lines = np.array([mains - 0.5, mains, mains + 0.5])
-    assert response_db(lines, rate, mains).max() < -95
-    near = response_db(np.linspace(mains - 0.5, mains + 0.5, 21), rate, mains).max()
+@pytest.mark.parametrize(("mains", "beside"), [(50, -60), (60, -80)])
+def test_notch_nulls_the_grid_and_costs_nothing_elsewhere(mains: int, beside: float, rate: int) -> None:
+    """50 Hz lies at the edge of the stop band, so a grid that is 0.2 Hz low is attenuated by 61 dB, not by 100."""
+    line = response_db(np.array([mains]), rate, mains).max()
+    near = response_db(np.linspace(mains - 0.2, mains + 0.2, 9), rate, mains).max()
     passed = response_db(np.linspace(0, 40, 81), rate, mains)
     stopped = response_db(np.arange(50, rate / 2 + 0.01, 0.2 if rate < 1000 else 0.7), rate, mains).max()
     print(
-        f"{rate} Hz, {mains} Hz notch: near {response_db(lines, rate).max():.1f} -> {near:.1f} dB, "
+        f"{rate} Hz, {mains} Hz notch: {line:.1f} dB, within 0.2 Hz {near:.1f} dB, "
         f"pass band {passed.min():.4f} to {passed.max():.4f} dB, stop band {stopped:.1f} dB"
     )
-    assert near < between
-    assert np.abs(passed).max() < ripple
-    assert stopped < stop
+    assert line < -90
+    assert near < beside
+    assert np.abs(passed).max() < 0.015
+    assert stopped < -60
 
 
 @pytest.mark.parametrize(("rate", "mains"), [(250, 50), (500, 60)])
 def test_strong_hum_is_gone(rate: int, mains: int) -> None:
     t = np.arange(8 * rate) / rate
-    hum = record(column(10_000 * np.sin(2 * np.pi * (mains - 0.4) * t + 1)), rate)
+    hum = record(column(100_000 * np.sin(2 * np.pi * mains * t + 1)), rate)
     plain = condition(hum, CONTRACT).signal[250:-250, ONE_LEAD]
     quiet = condition(hum, CONTRACT, mains).signal[250:-250, ONE_LEAD]
     assert np.abs(quiet).max() <= 2 < np.abs(plain).max()
