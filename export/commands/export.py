@@ -60,10 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--thresholds",
-        choices=("f1", "challenge"),
-        default="f1",
-        help="what the thresholds make best on the validation folds: the F1 of each class, or the Challenge metric "
-        "(default: f1)",
+        choices=("challenge", "f1"),
+        default="challenge",
+        help=f"what the thresholds make best on the validation folds: the F1 of each class, or the Challenge metric "
+        f"with the reward matrix in DATA/{WEIGHTS} (default: challenge)",
     )
     parser.add_argument(
         "--report-fold",
@@ -82,6 +82,11 @@ def run(args: argparse.Namespace) -> int:
         raise EcgEdgeError(f"{args.checkpoint} was trained on other classes than this version knows: train again")
     network = trained_network(trained)
 
+    weights_path = args.data / WEIGHTS
+    weights = read_weights(weights_path) if weights_path.is_file() else None
+    if weights is None and args.thresholds == "challenge":
+        raise EcgEdgeError(f"no reward matrix {weights_path}: fetch it, or use --thresholds f1")
+
     report_folds = () if args.report_fold is None else (args.report_fold,)
     index = build_index(args.data, settings.sources)
     sides = split(index, settings.train_folds, settings.valid_folds, report_folds)
@@ -98,10 +103,6 @@ def run(args: argparse.Namespace) -> int:
         float_graph, int8_graph, calibration, validation, lambda logits: macro_auroc(validation.labels, logits)
     )
 
-    weights_path = args.data / WEIGHTS
-    weights = read_weights(weights_path) if weights_path.is_file() else None
-    if weights is None and args.thresholds == "challenge":
-        raise EcgEdgeError(f"no reward matrix {weights_path}: use --thresholds f1")
     p = probabilities(graph_logits(int8_graph, validation))
     fitted = (
         fit_f1(validation.labels, p)

@@ -76,6 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trained = main(["finetune", "--debug", *common, "--preset", str(root / "tiny.toml"), "--out", str(root / "run")])
     assert trained == 0
     exported = ["export", "--debug", *common, "--checkpoint", str(root / "run" / "best.pt"), "--name", "tiny"]
+    exported += ["--thresholds", "f1"]
     assert main([*exported, "--report-fold", "9", "--out", str(root / "bundle")]) == 0
     return root
 
@@ -126,15 +127,27 @@ def test_card_has_a_row_for_each_class(made: Path) -> None:
 def test_the_same_checkpoint_gives_the_same_model(made: Path) -> None:
     before = bundle.load(made / "bundle").manifest
     again = ["export", "--debug", "--data", str(made / "data"), "--cache", str(made / "cache"), "--name", "tiny"]
-    again += ["--checkpoint", str(made / "run" / "best.pt"), "--report-fold", "9", "--out", str(made / "bundle")]
+    again += [
+        "--thresholds",
+        "f1",
+        "--checkpoint",
+        str(made / "run" / "best.pt"),
+        "--report-fold",
+        "9",
+        "--out",
+        str(made / "bundle"),
+    ]
     assert main(again) == 0
     assert bundle.load(made / "bundle").manifest == before
 
 
-def test_a_trained_fold_is_not_reported_on(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_exported_is_said_and_nothing_written(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     again = ["export", "--data", str(made / "data"), "--cache", str(made / "cache"), "--out", str(made / "other")]
-    assert main([*again, "--checkpoint", str(made / "run" / "best.pt"), "--report-fold", "8"]) == 1
+    again += ["--checkpoint", str(made / "run" / "best.pt")]
+    assert main([*again, "--thresholds", "f1", "--report-fold", "8"]) == 1
     assert "on two sides" in capsys.readouterr().err
+    assert main(again) == 1
+    assert "--thresholds f1" in capsys.readouterr().err, "there is no reward matrix among the made-up data"
     assert not (made / "other").exists()
 
 
