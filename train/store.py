@@ -89,7 +89,7 @@ def open_store(entries: Sequence[RecordEntry], contract: Contract, cache: Path, 
                 f"cannot write the store {folder} ({error.strerror}): name a folder with --cache"
             ) from error
     table: dict[str, Any] = json.loads((folder / TABLE).read_text(encoding="utf-8"))
-    by_path = {str(entry.path): entry for entry in entries}
+    by_path = {str(entry.path.resolve()): entry for entry in entries}
     return RecordStore(
         entries=tuple(by_path[path] for path in table["paths"]),
         broken=tuple(Broken(Path(item["path"]), item["reason"]) for item in table["broken"]),
@@ -120,7 +120,7 @@ def _make(entries: Sequence[RecordEntry], contract: Contract, folder: Path, prog
             continue
         signals.append(np.ascontiguousarray(signal.T).ravel())
         offsets.append(offsets[-1] + signal.size)
-        paths.append(str(entry.path))
+        paths.append(str(entry.path.resolve()))
     if not paths:
         first = f"; the first: {broken[0]['reason']}" if broken else ""
         raise StoreError(f"none of {len(entries)} records can be used{first}: check the data folder")

@@ -82,6 +82,17 @@ def test_it_is_made_once_and_again_for_another_contract_or_list(entries: list[Re
     assert open_store(entries, replace(CONTRACT, window_seconds=8), cache).folder != first.folder
 
 
+def test_one_store_serves_every_way_to_write_a_path(
+    entries: list[RecordEntry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_store(entries, CONTRACT, tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    relative = [replace(entry, path=entry.path.relative_to(tmp_path)) for entry in entries]
+    again = open_store(relative, CONTRACT, tmp_path / "cache")
+    assert again.folder == first.folder
+    assert again.entries == tuple(relative)
+
+
 def test_labels_are_the_index_not_the_store(entries: list[RecordEntry], tmp_path: Path) -> None:
     open_store(entries, CONTRACT, tmp_path / "cache")
     mended = [replace(entry, codes=frozenset({"164889003"})) for entry in entries]
