@@ -103,7 +103,8 @@ def _limits(classes: Sequence[ClassInfo], report: Report) -> list[str]:
         "- Labels are those of the databases: one or two readers, and classes that a source does not use at all.",
         "- New hospitals cost accuracy: figures on one database do not carry over to another.",
         "- Training records of the source ptbxl_z, where there are any, had lost their millivolts and were given "
-        "typical amplitudes, so findings defined by voltage (low QRS voltages) were learned in part from guessed voltages.",
+        "typical amplitudes, so findings defined by voltage (low QRS voltages) were learned in part from "
+        "guessed voltages.",
         "- Adults, at rest. Not validated on children, on ambulatory or exercise recordings, or on paced rhythms "
         "beyond the few in the data.",
     ]
