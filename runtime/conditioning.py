@@ -14,7 +14,7 @@ constant, which makes a 10 s record 10 s long after conditioning and starts a st
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor
 
 import numpy as np
@@ -41,12 +41,22 @@ SIXTEENTHS_LIMIT = 2**27 - 1  # 8.4 V; an input beyond it is no electrode's volt
 
 @dataclass(frozen=True)
 class Conditioned:
-    """A stretch of conditioned signal."""
+    """A stretch of conditioned signal, and the resampled signal that has become known meanwhile.
+
+    The high-pass looks 1.27 s ahead, so the two are of different stretches of time: six blocks of `fast` come before
+    the first of `signal`, and from then on one of each at a time.
+    """
 
     signal: npt.NDArray[np.int16]
     """(samples, 12) at the model rate, 1 LSB = 1 microvolt; leads that are not there are zero."""
     invalid: npt.NDArray[np.bool_]
     """(samples, 12): True where the electrode was off or the sample lost; the signal then holds its last value."""
+    fast: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, len(LEADS))))
+    """(whole blocks, 12) at the model rate in 1/16 microvolt, integers: before the high-pass, with the electrodes'
+    offset. The stream's first block starts `lead_in` samples before the signal; at its end what would lie behind
+    the signal is left out."""
+    fast_invalid: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, len(LEADS)), np.bool_))
+    """(whole blocks, 12): as `invalid`, for `fast`."""
 
 
 class Conditioner:
@@ -86,7 +96,8 @@ class Conditioner:
         self._pv = pv_per_lsb
         self._half = floor(KERNEL_SECONDS * rate) + 1
         self._delay = contract.highpass_boxcar - 1
-        self._lead_in = -self._delay % BLOCK  # blocks start so that a hop's last sample is a block's last sample
+        # Blocks start so that a hop's last sample is a block's last sample.
+        self.lead_in = -self._delay % BLOCK
         # The last input of any output comes this much later than the output's own instant.
         self.delay_seconds = self._half / rate + self._delay / contract.rate
         self._resample = {
@@ -142,7 +153,7 @@ class Conditioner:
         self.samples_out = total
         tail = _stack(parts)
         keep = len(tail.signal) - surplus
-        return Conditioned(tail.signal[:keep], tail.invalid[:keep])
+        return Conditioned(tail.signal[:keep], tail.invalid[:keep], tail.fast, tail.fast_invalid)
 
     def _take_waiting(self) -> Conditioned:
         """Work on the chunks that were put aside."""
@@ -172,9 +183,7 @@ class Conditioner:
             self._filled = end
             taken += piece
             while self._filled >= self._needed:
-                part = self._work_block()
-                if part is not None:
-                    parts.append(part)
+                parts.append(self._work_block())
         return _stack(parts)
 
     def _begin(self, first: npt.NDArray[np.integer]) -> None:
@@ -191,9 +200,9 @@ class Conditioner:
 
     def _block_start(self, block: int) -> int:
         """Return the first model sample of a block times the device rate: its place among the input samples."""
-        return (block * BLOCK - self._lead_in) * self._rate
+        return (block * BLOCK - self.lead_in) * self._rate
 
-    def _work_block(self) -> Conditioned | None:
+    def _work_block(self) -> Conditioned:
         matrix = self._matrix
         span = matrix.shape[1]
         accumulated = (matrix @ self._input[:span]) @ self._derive  # exact: below 2**48
@@ -216,17 +225,21 @@ class Conditioner:
         self._block += 1
         self._needed = self._matrix.shape[1]
 
+        newest = self._block * BLOCK - self.lead_in
+        if newest > self._total:
+            fresh, fresh_invalid = _NOTHING.fast, _NOTHING.fast_invalid
+        else:
+            fresh_invalid = self._mask[-BLOCK:].copy() if self._mask_set else np.zeros(invalid.shape, dtype=np.bool_)
         # The block of the output ends `delay` samples before the newest resampled one.
-        end = self._block * BLOCK - self._lead_in - self._delay
-        if end <= 0:
-            return None
+        if newest - self._delay <= 0:
+            return Conditioned(_NOTHING.signal, _NOTHING.invalid, fresh, fresh_invalid)
         volts = np.floor(self._highpass @ self._sixteenths + 0.5)
         low, high = volts.min(), volts.max()
         if high > 32767 or low < -32767:
             self.saturated += int(np.count_nonzero(np.abs(volts[: self._total - self.samples_out]) > 32767))
             np.clip(volts, -32767, 32767, out=volts)
         self.samples_out += BLOCK
-        return Conditioned(volts.astype(np.int16), invalid)
+        return Conditioned(volts.astype(np.int16), invalid, fresh, fresh_invalid)
 
     def _to_sixteenths(self, accumulated: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Scale sums of half LSB x 2**20 to 1/16 microvolt, in two roundings that fit 64-bit integers."""
@@ -271,12 +284,17 @@ _NOTHING = Conditioned(np.zeros((0, len(LEADS)), np.int16), np.zeros((0, len(LEA
 
 
 def _stack(parts: list[Conditioned]) -> Conditioned:
-    parts = [part for part in parts if len(part.signal)]
+    parts = [part for part in parts if len(part.signal) or len(part.fast)]
     if len(parts) == 1:
         return parts[0]
     if not parts:
         return _NOTHING
-    return Conditioned(np.concatenate([p.signal for p in parts]), np.concatenate([p.invalid for p in parts]))
+    return Conditioned(
+        np.concatenate([p.signal for p in parts]),
+        np.concatenate([p.invalid for p in parts]),
+        np.concatenate([p.fast for p in parts]),
+        np.concatenate([p.fast_invalid for p in parts]),
+    )
 
 
 def _resampling_matrix(phase: int, rate: int, model_rate: int, half: int, mains: int | None) -> npt.NDArray[np.float64]:
