@@ -1,0 +1,187 @@
+"""Where the beats are: peaks of the joined strength against an adaptive threshold.
+
+The rules are those of Hamilton and Tompkins 1986 (IEEE Trans Biomed Eng 33:1157) and of Hamilton 2002 (Computers in
+Cardiology 29:101), on another feature and with two changes for noise:
+
+    strength
+        |          QRS                                 QRS
+      1 |          /\\                                   /\\
+        |         /  \\        T                        /  \\
+    thr |--------/----\\------------------------------ /----\\-----   between the noise peaks and the beats
+        |  P    /      \\     /\\      noise    P      /      \\
+        |_/\\__ /        \\___/  \\____/\\/\\____/\\______/        \\__
+                  |<-- 200 ms -->|  refractory: the highest peak within it stands for all
+                  |<---- 360 ms ---->|  a peak in here without half the beat's upper frequencies is its T wave
+                  |<------ 1.5 RR ------>|  by then without a beat: the highest peak above a lower threshold was one
+
+- In noise a peak that comes early for the rhythm needs more height.
+- A small peak less than 280 ms before a beat, taken for one at first, was its P wave and is taken back.
+"""
+
+from dataclasses import dataclass
+from statistics import fmean, median
+
+REFRACTORY = 20  # samples (200 ms): no ventricle beats again sooner
+T_WAVE_WITHIN = 36  # samples (360 ms) after a beat in which a peak may be its T wave (Hamilton 2002)
+T_WAVE_SHARE = 0.5  # of the beat's upper frequencies; a peak with less of them is one
+P_WAVE_WITHIN = 28  # samples before a beat in which a lower peak may have been its P wave
+P_WAVE_SHARE = 0.6  # of the beat's height
+THRESHOLD = 0.35  # of the way from the noise peaks to the beats (Hamilton 2002: 0.3125 to 0.475)
+LOWER_THRESHOLD = 0.5  # of the threshold, for searching back
+LOWEST = 0.18  # of the beats' height: nothing below is a beat, however quiet it is around it
+SEARCH_BACK = 1.5  # RR intervals without a beat, after which to search back
+NOISE_LIMIT = 0.7  # of the beats' height: so that beats can come through whatever the noise
+MEMORY = 8  # beats, noise peaks and intervals remembered
+NOISY, NOISIER = 0.2, 0.4  # noise against beats, from and up to which early peaks need more height
+EARLY = 0.85  # of the RR interval: a peak before that is early
+EARLY_RAISE = 1.2  # raise of the threshold right after a beat when it is noisy
+SETTLING = 60  # samples from the start that the filters' edge may have shaped
+LEARNING = 260  # samples from the start after which the highest peak so far is taken for a beat
+FIRST_LEVEL = 0.7  # of that peak: it may have been an ectopic beat, or noise
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A ventricular beat."""
+
+    sample: int
+    """Sample of its peak, counted as the samples pushed."""
+    height: float
+    """Joined strength, about 1."""
+
+
+class BeatDetector:
+    """Finds beats in a stream of strengths."""
+
+    def __init__(self) -> None:
+        """Start by learning what a beat is."""
+        self.level = 0.0
+        """Height of the recent beats, 0 while learning."""
+        self.noise = 0.0
+        """Height of the recent peaks that are no beats."""
+        self.end = 0
+        """Samples so far."""
+        self.last: Beat | None = None
+        """The last beat."""
+        self._upper = 0.0  # upper frequencies of the last beat
+        self._heights: list[float] = []
+        self._noise: list[float] = []
+        self._intervals: list[int] = []
+        self._interval = 100.0
+        self._threshold = 0.0
+        self._noisiness = 0.0  # 0 to 1
+        self._before = (0.0, 0.0)
+        self._pending: tuple[int, float, float] | None = None
+        self._missed: tuple[int, float, float] | None = None
+        self._recent: list[float] = [0.0] * 12  # upper frequencies of the last samples
+
+    @property
+    def learning(self) -> bool:
+        """Whether no beat is known yet."""
+        return not self.level
+
+    @property
+    def searched(self) -> int:
+        """Sample up to which every peak has been judged."""
+        return self.end - REFRACTORY if self._pending is None else self._pending[0]
+
+    def forget(self) -> None:
+        """Drop what a break in the signal makes doubtful: peaks not yet judged, and the interval across it."""
+        self._pending = self._missed = None
+        self._before = (0.0, 0.0)
+        self.last = None
+
+    def push(self, strength: list[float], upper: list[float]) -> list[Beat]:
+        """Take strengths and their upper halves, sample by sample, and return the beats that are now known.
+
+        A beat with `height` 0 takes the one before it back: it was a P wave.
+        """
+        found: list[Beat] = []
+        before, last = self._before
+        recent = self._recent + upper
+        for k, value in enumerate(strength):
+            n = self.end + k
+            if last > before and last >= value:
+                peak = (n - 1, last, max(recent[k + 5 : k + 13]))
+                if self._pending is None:
+                    self._pending = peak
+                elif n - 1 - self._pending[0] >= REFRACTORY:
+                    found += self._judge(*self._pending)
+                    self._pending = peak
+                elif last > self._pending[1]:
+                    self._pending = peak
+            elif self._pending is not None and n - self._pending[0] > REFRACTORY:
+                found += self._judge(*self._pending)
+                self._pending = None
+            before, last = last, value
+        self._before = before, last
+        self._recent = recent[-12:]
+        self.end += len(strength)
+        return found + self._search_back()
+
+    def _judge(self, sample: int, height: float, upper: float) -> list[Beat]:
+        """Return what a peak that is highest within the refractory time gives."""
+        if not self.level:
+            if sample >= SETTLING:
+                self._heights.append(height)
+            if sample < LEARNING or not self._heights:
+                return []
+            self._heights = [FIRST_LEVEL * max(self._heights)]
+            self._adapt()
+        since = sample - self.last.sample if self.last else sample
+        needed = self._threshold
+        if self._noisiness and since < EARLY * self._interval:
+            needed *= 1 + EARLY_RAISE * self._noisiness * (1 - since / (EARLY * self._interval))
+        t_wave = since < T_WAVE_WITHIN and upper < T_WAVE_SHARE * self._upper
+        if height > needed and not t_wave:
+            p_wave = self.last is not None and since < P_WAVE_WITHIN and self.last.height < P_WAVE_SHARE * height
+            return ([self._take_back()] if p_wave else []) + [self._beat(sample, height, upper)]
+        if height < needed:
+            self._noise = [*self._noise, height][-MEMORY:]
+            self._adapt()
+        if since >= T_WAVE_WITHIN and (self._missed is None or height > self._missed[1]):
+            self._missed = (sample, height, upper)
+        return []
+
+    def _search_back(self) -> list[Beat]:
+        """Return the beat that must have been missed, if one must."""
+        if self._missed is None or self.last is None or self.end - self.last.sample < SEARCH_BACK * self._interval:
+            return []
+        sample, height, upper = self._missed
+        lower = LOWER_THRESHOLD * (self._threshold + self._noisiness * self.noise)
+        if height <= max(lower, LOWEST * self.level):
+            return []
+        return [self._beat(sample, height, upper)]
+
+    def _beat(self, sample: int, height: float, upper: float) -> Beat:
+        if self.last is not None:
+            self._intervals = [*self._intervals, sample - self.last.sample][-MEMORY:]
+        self.last = Beat(sample, height)
+        self._upper = upper
+        self._missed = None
+        # An artifact must not lift the threshold beyond the beats that follow it.
+        self._heights = [*self._heights, min(height, 2 * self.level)][-MEMORY:]
+        self._adapt()
+        return self.last
+
+    def _take_back(self) -> Beat:
+        """Undo the last beat: it was a P wave."""
+        assert self.last is not None
+        wrong = self.last
+        self._heights.pop()
+        self._noise = [*self._noise, wrong.height][-MEMORY:]
+        if self._intervals:
+            self.last = Beat(wrong.sample - self._intervals.pop(), self.level)
+        else:
+            self.last = None
+        return Beat(wrong.sample, 0.0)
+
+    def _adapt(self) -> None:
+        if self._heights:
+            self.level = median(self._heights)
+        if self._noise:
+            self.noise = min(fmean(self._noise), NOISE_LIMIT * self.level)
+        self._noisiness = min(max((self.noise / self.level - NOISY) / (NOISIER - NOISY), 0.0), 1.0)
+        self._threshold = max(self.noise + THRESHOLD * (self.level - self.noise), LOWEST * self.level)
+        if len(self._intervals) >= 3:
+            self._interval = median(self._intervals)
