@@ -16,7 +16,7 @@ with the time since the last usable window, so that after skipped or unusable wi
 import math
 import sys
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,8 +50,12 @@ class AlertMachine:
     Everything it returns follows from the calls made to it. Times are stream seconds of the end of each window.
     """
 
-    def __init__(self, classes: Sequence[ClassInfo], policy: Policy) -> None:
-        """Prepare for windows with one probability for each of `classes`; raises ValueError if a label comes twice."""
+    def __init__(self, classes: Sequence[ClassInfo], policy: Policy, kind: str = "model") -> None:
+        """Prepare for windows with one probability for each of `classes`; raises ValueError if a label comes twice.
+
+        kind: what its alerts say of who found them; those of a `rule` carry no probability.
+        """
+        self._kind = kind
         self.classes = tuple(classes)
         self.policy = policy
         self._indices = range(len(self.classes))
@@ -91,6 +95,11 @@ class AlertMachine:
         return tuple(self._labels[i] for i in sorted(self._episodes))
 
     @property
+    def present(self) -> tuple[str, ...]:
+        """Labels of `active` that are not merely held: their finding is there."""
+        return tuple(self._labels[i] for i in sorted(self._episodes) if not self._episodes[i].held)
+
+    @property
     def announced(self) -> dict[str, int]:
         """Episodes announced so far, by label, without those that had none."""
         return {label: n for label, n in zip(self._labels, self._announced, strict=True) if n}
@@ -102,6 +111,7 @@ class AlertMachine:
         leads: Sequence[str],
         quality: float,
         active_elsewhere: Collection[str] = (),
+        onsets: Mapping[str, float] | None = None,
     ) -> list[Alert]:
         """Take one window and return what it changes: ends first, then new alerts, then updates, each by class.
 
@@ -110,6 +120,7 @@ class AlertMachine:
         the last usable window is more than `unknown_after_s` ago, open episodes end with reason `unknown`.
         leads, quality: of this window, copied into its alerts. active_elsewhere: labels announced by other
         detectors (the rhythm rules); they suppress after the policy's chains as this machine's own do.
+        onsets: where it is known better than from the votes, when the finding of a label began, in stream seconds.
         Raises ValueError where time does not advance, or for anything but n probabilities.
         """
         if not time_s > self._time:
@@ -136,7 +147,7 @@ class AlertMachine:
         if not (above or self._votes or self._episodes):
             return ends
         self._vote(above)
-        return ends + self._decide(time_s, active_elsewhere)
+        return ends + self._decide(time_s, active_elsewhere, onsets or {})
 
     def skip(self, n_windows: int) -> None:
         """Note that `n_windows` were not analyzed. They hold the state as unusable windows do.
@@ -188,7 +199,9 @@ class AlertMachine:
             else:
                 del self._votes[i]
 
-    def _decide(self, time_s: float, active_elsewhere: Collection[str]) -> list[Alert]:
+    def _decide(
+        self, time_s: float, active_elsewhere: Collection[str], onsets: Mapping[str, float]
+    ) -> list[Alert]:
         """Return what a usable window changes, after its votes are in."""
         ends, changed = [], []
         for i in sorted(self._episodes):
@@ -204,9 +217,10 @@ class AlertMachine:
         new = self._confirmed(time_s, active_elsewhere)
         for i in new:
             self._announced[i] += 1
-            oldest_vote = self._votes[i].bit_length()
-            self._episodes[i] = _Episode(self._announced[i], onset=self._times[-oldest_vote], told=time_s)
-        announced = {self._labels[i] for i in self._episodes}.union(active_elsewhere)
+            first_vote = self._times[-self._votes[i].bit_length()]
+            onset = onsets.get(self._labels[i], first_vote)
+            self._episodes[i] = _Episode(self._announced[i], onset=onset, told=time_s)
+        announced = set(self.present).union(active_elsewhere)
         for i in sorted(self._episodes):
             if i not in new and not self._suppressors[i].isdisjoint(announced) and not self._locked(i):
                 ends.append(self._end(i, time_s, "suppressed"))
@@ -227,7 +241,7 @@ class AlertMachine:
         A suppressor that is confirmed but silent for its refractory time suppresses too: the finding is there.
         """
         confirmed = [i for i, bits in sorted(self._votes.items()) if bits.bit_count() >= self.policy.confirm_windows]
-        present = {self._labels[i] for i in (*self._episodes, *confirmed)}.union(active_elsewhere)
+        present = {*self.present, *(self._labels[i] for i in confirmed)}.union(active_elsewhere)
         return [
             i
             for i in confirmed
@@ -275,11 +289,11 @@ class AlertMachine:
             time=time_s,
             id=f"{self._labels[i]}-{episode.number}",
             phase=phase,
-            kind="model",
+            kind=self._kind,
             code=self.classes[i].code or None,
             label=self._labels[i],
             priority=self._priority[i],
-            probability=self._smoothed[i],
+            probability=None if self._kind == "rule" else self._smoothed[i],
             onset=episode.onset,
             leads=self._leads,
             quality=self._quality,

@@ -95,11 +95,11 @@ class Conditioner:
         self._model_rate = contract.rate
         self._pv = pv_per_lsb
         self._half = floor(KERNEL_SECONDS * rate) + 1
-        self._delay = contract.highpass_boxcar - 1
-        # Blocks start so that a hop's last sample is a block's last sample.
-        self.lead_in = -self._delay % BLOCK
+        self.delay_samples = contract.highpass_boxcar - 1  # by which the high-pass is behind `fast`
+        # Samples of constant past before the first one, so that a hop's last sample is a block's last sample.
+        self.lead_in = -self.delay_samples % BLOCK
         # The last input of any output comes this much later than the output's own instant.
-        self.delay_seconds = self._half / rate + self._delay / contract.rate
+        self.delay_seconds = self._half / rate + self.delay_samples / contract.rate
         self._resample = {
             phase: _resampling_matrix(phase, rate, contract.rate, self._half, mains)
             for phase in {self._block_start(b) % contract.rate for b in range(4)}
@@ -119,8 +119,8 @@ class Conditioner:
         self._input_invalid = np.zeros((capacity, channels), dtype=np.bool_)
         self._filled = 0
         self._any_invalid = False
-        self._sixteenths = np.zeros((2 * self._delay + BLOCK, len(LEADS)))
-        self._mask = np.zeros((self._delay + BLOCK, len(LEADS)), dtype=np.bool_)
+        self._sixteenths = np.zeros((2 * self.delay_samples + BLOCK, len(LEADS)))
+        self._mask = np.zeros((self.delay_samples + BLOCK, len(LEADS)), dtype=np.bool_)
         self._mask_set = False
 
     @property
@@ -231,7 +231,7 @@ class Conditioner:
         else:
             fresh_invalid = self._mask[-BLOCK:].copy() if self._mask_set else np.zeros(invalid.shape, dtype=np.bool_)
         # The block of the output ends `delay` samples before the newest resampled one.
-        if newest - self._delay <= 0:
+        if newest - self.delay_samples <= 0:
             return Conditioned(_NOTHING.signal, _NOTHING.invalid, fresh, fresh_invalid)
         volts = np.floor(self._highpass @ self._sixteenths + 0.5)
         low, high = volts.min(), volts.max()

@@ -14,10 +14,11 @@ from ecg_edge.firmware_bridge.leads import LEADS
 from .alerts import AlertMachine
 from .backends import Backend, probabilities
 from .bundle import Bundle
-from .conditioning import Conditioned, Conditioner
+from .conditioning import BLOCK, Conditioned, Conditioner
 from .events import Event, Status, Summary, Technical
 from .policy import Policy
 from .quality import LeadStates, Quality
+from .rhythm.monitor import RhythmMonitor
 from .window import Hop, Window
 
 STATUS_HOPS = 10  # hops between signs of life, where probabilities are not asked for in every window
@@ -62,6 +63,8 @@ class Engine:
         self._window = Window(contract)
         self._quality = Quality(contract, self._conditioner.present)
         self._alerts = AlertMachine(self._classes, policy)
+        self._rhythm = RhythmMonitor(self._conditioner.present, self._conditioner.lead_in, policy)
+        self._fast_end = -self._conditioner.lead_in  # model sample up to which the rules have seen the signal
         self._states: dict[str, tuple[str, ...]] = {}  # code -> leads in that state now
         self._nothing_usable = False
         self._model_failing = False
@@ -136,8 +139,12 @@ class Engine:
         if self._window.end + self._window.pending < self._contract.window:
             events += self._finish_short(received, at)
         events += self._end_skipping()
-        events += list(self._alerts.finish(self._time(max(received, self._window.end / self._contract.rate))))
-        return events
+        end = self._time(max(received, self._window.end / self._contract.rate, self._fast_end / self._contract.rate))
+        return [*events, *self._rhythm.finish(end), *self._alerts.finish(end)]
+
+    def acknowledge(self, label: str) -> list[Event]:
+        """Release the latch of `label`: its alert ends now when it is held, otherwise when its finding is gone."""
+        return [*self._rhythm.acknowledge(label), *self._alerts.acknowledge(label)]
 
     def take_arrivals(self) -> list[float]:
         """Return `at` of each window judged since the last call."""
@@ -151,7 +158,7 @@ class Engine:
             time=self._time(seconds),
             signal_s=seconds,
             windows={"analyzed": self.analyzed, "skipped": self.skipped, "unusable": self.unusable},
-            alerts=self._alerts.announced,
+            alerts={**self._rhythm.announced, **self._alerts.announced},
             losses={
                 "gap_frames": self.gap_frames,
                 # What stood in for a gap is lost once, not twice; 0 while the last of it has not been worked on.
@@ -167,10 +174,29 @@ class Engine:
         return seconds + self._jumped
 
     def _take(self, conditioned: Conditioned, at: float) -> list[Event]:
-        if not len(conditioned.signal):
+        """Return the events of a stretch of signal, block by block: the rules' first, then those of a completed hop.
+
+        The rules are ahead of the windows by the delay of the high-pass. Going block by block keeps that distance the
+        same however much signal came at once, so that what the rules found suppresses in the same windows.
+        """
+        events: list[Event] = []
+        taken = 0
+        for start in range(0, len(conditioned.fast), BLOCK):
+            part = slice(start, start + BLOCK)
+            self._fast_end += BLOCK
+            time = self._time(self._fast_end / self._contract.rate)
+            events += self._rhythm.push(conditioned.fast[part], conditioned.fast_invalid[part], time)
+            if self._fast_end > self._conditioner.delay_samples:
+                events += self._window_takes(conditioned, taken, taken + BLOCK, at)
+                taken += BLOCK
+        return events + self._window_takes(conditioned, taken, len(conditioned.signal), at)
+
+    def _window_takes(self, conditioned: Conditioned, start: int, stop: int, at: float) -> list[Event]:
+        part = slice(start, stop)
+        if start >= len(conditioned.signal):
             return []
         events: list[Event] = []
-        for hop in self._window.push(conditioned):
+        for hop in self._window.push(conditioned.signal[part], conditioned.invalid[part]):
             events += self._hop(hop, at)
         return events
 
@@ -229,8 +255,9 @@ class Engine:
             shown = None
             if self._every_probability and answer is not None:
                 shown = dict(zip(self._labels, answer.tolist(), strict=True))
-            events.append(Status(time=time, quality=quality, leads=leads, probabilities=shown))
-        events += self._alerts.step(time, answer, leads, quality)
+            rate = self._rhythm.heart_rate
+            events.append(Status(time=time, heart_rate=rate, quality=quality, leads=leads, probabilities=shown))
+        events += self._alerts.step(time, answer, leads, quality, active_elsewhere=self._rhythm.active)
         return events
 
     def _finish_short(self, received: float, at: float) -> list[Event]:

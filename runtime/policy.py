@@ -15,6 +15,9 @@ from typing import Annotated, Any, get_type_hints
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
+from .ranges import Range
+from .rhythm.settings import RuleSettings
+
 PRIORITIES = ("none", "low", "medium", "high")
 """In rising order; `none` is reported in status and predict, and never announced."""
 
@@ -23,14 +26,6 @@ DEFAULT_POLICY = Path(__file__).with_name("policy.toml")
 
 class PolicyError(EcgEdgeError):
     """An alert policy that cannot be followed."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """Values that a setting may have: from low to high."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -89,14 +84,17 @@ class Policy:
     """What holds for each label, by abbreviation."""
     chains: Mapping[str, tuple[str, ...]]
     """Labels that a label suppresses while it is announced; transitive."""
+    rules: RuleSettings
+    """When the rhythm rules speak."""
 
     def __post_init__(self) -> None:
-        for name, allowed in _RANGES.items():
-            value = getattr(self, name)
-            if not allowed.low <= value <= allowed.high:  # NaN fails here too
-                raise PolicyError(
-                    f"{name}: {value} is impossible; give a value from {allowed.low:g} to {allowed.high:g}"
-                )
+        _check_ranges(self, "")
+        _check_ranges(self.rules, "rules.")
+        if self.rules.pause_s > self.rules.asystole_s:
+            raise PolicyError(
+                f"rules.pause_s: {self.rules.pause_s:g} is longer than asystole_s ({self.rules.asystole_s:g}); "
+                "give a shorter pause"
+            )
         if self.confirm_windows > self.confirm_of:
             raise PolicyError(
                 f"confirm_windows: {self.confirm_windows} of {self.confirm_of} windows is impossible; "
@@ -151,9 +149,22 @@ class Policy:
 
 
 _HINTS = get_type_hints(Policy, include_extras=True)
-_RANGES: dict[str, Range] = {
-    name: hint.__metadata__[0] for name, hint in _HINTS.items() if hasattr(hint, "__metadata__")
-}
+_RULE_HINTS = get_type_hints(RuleSettings, include_extras=True)
+
+
+def _check_ranges(settings: Policy | RuleSettings, path: str) -> None:
+    """Raise PolicyError where a setting is outside the range in its annotation."""
+    for name, hint in get_type_hints(type(settings), include_extras=True).items():
+        if not hasattr(hint, "__metadata__"):
+            continue
+        allowed: Range = hint.__metadata__[0]
+        value = getattr(settings, name)
+        if not allowed.low <= value <= allowed.high:  # NaN fails here too
+            raise PolicyError(
+                f"{path}{name}: {value} is impossible; give a value from {allowed.low:g} to {allowed.high:g}"
+            )
+
+
 _LABEL_TYPES: dict[str, type] = {"priority": str, "latch": bool, "enabled": bool, "threshold": float}
 _TYPE_NAMES = {str: "text in quotes", bool: "true or false", int: "a whole number", float: "a number", dict: "a table"}
 
@@ -194,8 +205,13 @@ def _check_table(table: dict[str, Any], known: list[str]) -> None:
     for key, value in table.items():
         if key not in keys:
             raise PolicyError(_unknown(key, "key", key, keys))
-        if key not in ("labels", "chains"):
+        if key not in ("labels", "chains", "rules"):
             _check_type(key, value, _HINTS[key])
+    _check_type("rules", table.get("rules", {}), dict)
+    for key, value in table.get("rules", {}).items():
+        if key not in _RULE_HINTS:
+            raise PolicyError(_unknown(f"rules.{key}", "key", key, _RULE_HINTS))
+        _check_type(f"rules.{key}", value, _RULE_HINTS[key])
     for section in ("labels", "chains"):
         _check_type(section, table.get(section, {}), dict)
         for label in table.get(section, {}):
@@ -228,7 +244,8 @@ def _overlay(built_in: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     labels = dict(built_in["labels"])
     for label, entry in own.get("labels", {}).items():
         labels[label] = labels.get(label, {}) | entry
-    return built_in | own | {"labels": labels, "chains": built_in["chains"] | own.get("chains", {})}
+    chains = built_in["chains"] | own.get("chains", {})
+    return built_in | own | {"labels": labels, "chains": chains, "rules": built_in["rules"] | own.get("rules", {})}
 
 
 def _policy(table: dict[str, Any]) -> Policy:
@@ -240,7 +257,7 @@ def _policy(table: dict[str, Any]) -> Policy:
         except PolicyError as error:
             raise PolicyError(f"labels.{label}.{error}") from None
     chains = {label: tuple(below) for label, below in table["chains"].items()}
-    return Policy(**(table | {"labels": labels, "chains": chains}))
+    return Policy(**(table | {"labels": labels, "chains": chains, "rules": RuleSettings(**table["rules"])}))
 
 
 def _unknown(path: str, what: str, name: str, known: Iterable[str]) -> str:

@@ -23,20 +23,21 @@ from statistics import fmean, median
 
 REFRACTORY = 20  # samples (200 ms): no ventricle beats again sooner
 T_WAVE_WITHIN = 36  # samples (360 ms) after a beat in which a peak may be its T wave (Hamilton 2002)
-T_WAVE_SHARE = 0.5  # of the beat's upper frequencies; a peak with less of them is one
+T_WAVE_SHARE = 0.55  # of the beat's upper frequencies; a peak with less of them is one
 P_WAVE_WITHIN = 28  # samples before a beat in which a lower peak may have been its P wave
 P_WAVE_SHARE = 0.6  # of the beat's height
-THRESHOLD = 0.35  # of the way from the noise peaks to the beats (Hamilton 2002: 0.3125 to 0.475)
+THRESHOLD = 0.4  # of the way from the noise peaks to the beats (Hamilton 2002: 0.3125 to 0.475)
 LOWER_THRESHOLD = 0.5  # of the threshold, for searching back
 LOWEST = 0.18  # of the beats' height: nothing below is a beat, however quiet it is around it
 SEARCH_BACK = 1.5  # RR intervals without a beat, after which to search back
 NOISE_LIMIT = 0.7  # of the beats' height: so that beats can come through whatever the noise
 MEMORY = 8  # beats, noise peaks and intervals remembered
-NOISY, NOISIER = 0.2, 0.4  # noise against beats, from and up to which early peaks need more height
+NOISY, NOISIER = 0.15, 0.35  # noise against beats, from and up to which early peaks need more height
 EARLY = 0.85  # of the RR interval: a peak before that is early
-EARLY_RAISE = 1.2  # raise of the threshold right after a beat when it is noisy
+EARLY_RAISE = 2.0  # raise of the threshold right after a beat when it is noisy
 SETTLING = 60  # samples from the start that the filters' edge may have shaped
 LEARNING = 260  # samples from the start after which the highest peak so far is taken for a beat
+FULL = 0.9  # joined strength of a highest peak that stands as high as its leads' level: below it there are no beats
 FIRST_LEVEL = 0.7  # of that peak: it may have been an ectopic beat, or noise
 
 
@@ -47,7 +48,9 @@ class Beat:
     sample: int
     """Sample of its peak, counted as the samples pushed."""
     height: float
-    """Joined strength, about 1."""
+    """Joined strength, about 1; 0 takes the beat at `sample` back: it was a P wave."""
+    sharpness: float
+    """Envelope at 18 Hz against the geometric mean of those at 9 and 18 Hz: less for a wide beat."""
 
 
 class BeatDetector:
@@ -63,6 +66,7 @@ class BeatDetector:
         """Samples so far."""
         self.last: Beat | None = None
         """The last beat."""
+        self._learned_at = LEARNING
         self._upper = 0.0  # upper frequencies of the last beat
         self._heights: list[float] = []
         self._noise: list[float] = []
@@ -91,11 +95,15 @@ class BeatDetector:
         self._before = (0.0, 0.0)
         self.last = None
 
-    def push(self, strength: list[float], upper: list[float]) -> list[Beat]:
-        """Take strengths and their upper halves, sample by sample, and return the beats that are now known.
+    def relearn(self) -> None:
+        """Learn from now on what a beat is, as at the start."""
+        self.forget()
+        self.level = self.noise = self._noisiness = 0.0
+        self._heights, self._noise = [], []
+        self._learned_at = self.end + LEARNING
 
-        A beat with `height` 0 takes the one before it back: it was a P wave.
-        """
+    def push(self, strength: list[float], upper: list[float]) -> list[Beat]:
+        """Take strengths and their upper halves, sample by sample, and return the beats that are now known."""
         found: list[Beat] = []
         before, last = self._before
         recent = self._recent + upper
@@ -122,9 +130,9 @@ class BeatDetector:
     def _judge(self, sample: int, height: float, upper: float) -> list[Beat]:
         """Return what a peak that is highest within the refractory time gives."""
         if not self.level:
-            if sample >= SETTLING:
+            if sample >= self._learned_at - LEARNING + SETTLING:
                 self._heights.append(height)
-            if sample < LEARNING or not self._heights:
+            if sample < self._learned_at or max(self._heights, default=0.0) < FULL:
                 return []
             self._heights = [FIRST_LEVEL * max(self._heights)]
             self._adapt()
@@ -156,7 +164,7 @@ class BeatDetector:
     def _beat(self, sample: int, height: float, upper: float) -> Beat:
         if self.last is not None:
             self._intervals = [*self._intervals, sample - self.last.sample][-MEMORY:]
-        self.last = Beat(sample, height)
+        self.last = Beat(sample, height, upper / height)
         self._upper = upper
         self._missed = None
         # An artifact must not lift the threshold beyond the beats that follow it.
@@ -171,10 +179,10 @@ class BeatDetector:
         self._heights.pop()
         self._noise = [*self._noise, wrong.height][-MEMORY:]
         if self._intervals:
-            self.last = Beat(wrong.sample - self._intervals.pop(), self.level)
+            self.last = Beat(wrong.sample - self._intervals.pop(), self.level, 1.0)
         else:
             self.last = None
-        return Beat(wrong.sample, 0.0)
+        return Beat(wrong.sample, 0.0, 0.0)
 
     def _adapt(self) -> None:
         if self._heights:

@@ -16,7 +16,7 @@ LOUDEST = 3.0  # of a lead's usual beat: higher than any ectopic beat need be
 BACKGROUND_BLOCKS = 8  # time constant of the background: 2 s, which holds two or three beats
 QUIETEST = 0.1  # background of a clean lead against its beats; a quieter one is no better
 LEVEL_BEATS = 8  # time constant of a lead's beat height, as long as the detector's memory
-LOWEST_LEVEL = 4.0  # microvolts of strength: no QRS complex that an electrode shows is lower
+LOWEST_LEVEL = 20.0  # microvolts of strength: a QRS complex of about 0.1 mV; a lead with lower ones finds no beats
 
 
 class Voting:
@@ -51,6 +51,10 @@ class Voting:
         limit = LOUDEST * self._level
         weight /= total * self._level
         return np.minimum(strength, limit) @ weight, np.minimum(high, limit) @ weight
+
+    def relearn(self) -> None:
+        """Forget how high beats stand."""
+        self._level[:] = LOWEST_LEVEL
 
     def beat(self, sample: int, usable: npt.NDArray[np.bool_]) -> None:
         """Learn from a beat at `sample` how high beats stand in each usable lead."""

@@ -1,0 +1,193 @@
+"""The rhythm rules at work: blocks of signal in, alerts out.
+
+    block --> filters --> voting --> beats --> shapes --> rate --\\
+                     \\-> fibrillation ------------------------> rules --> alert machine --> alerts
+
+A function of its blocks: no clock, thread or I/O. The alert machine is the model's own, so that latching, chains and
+refractory times mean the same for both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ecg_edge.firmware_bridge.leads import LEADS, MEASURED_LEADS
+
+from ..alerts import AlertMachine
+from ..conditioning import BLOCK, FRACTION_BITS
+from ..events import Alert
+from ..policy import Policy
+from ..quality import FLAT_MICROVOLTS
+from .beats import Beat, BeatDetector
+from .fibrillation import SCORE, Fibrillation
+from .filters import HALF, Filters, FloatArray
+from .rate import Rate
+from .rules import RULES, Seen, findings
+from .ventricular import Shapes
+from .voting import Voting
+
+PREFERENCE = ("II", "V2", "V5", "I", "V1", "V3", "V4", "V6")  # measured leads, those with tall QRS complexes first
+SETTLE_BLOCKS = 5  # after a lead returns, until what was before has left the filters: 79 samples, and a second for beats
+FLAT_BLOCKS = 4  # a second without movement is a flat line, as for the model
+RELEARN_SECONDS = 20.0  # without a beat, after which whatever stands out is learned as one: electrodes may have moved
+RATE_HZ = 100  # model rate
+
+
+class RhythmMonitor:
+    """Watches the rhythm of one stream."""
+
+    def __init__(self, present: npt.NDArray[np.bool_], lead_in: int, policy: Policy) -> None:
+        """Prepare.
+
+        present: leads (12,) that the source has or that follow from what it has; the measured ones among them are
+        watched, or all where there is none. lead_in: samples by which the first block starts before the stream.
+        """
+        there = [lead for lead, is_there in zip(LEADS, present.tolist(), strict=True) if is_there]
+        self._leads = [lead for lead in PREFERENCE if lead in there] or there
+        assert set(PREFERENCE) == set(MEASURED_LEADS)
+        self._columns = [LEADS.index(lead) for lead in self._leads]
+        self._settings = policy.rules
+        n = len(self._leads)
+        self._filters = Filters(self._columns)
+        self._voting = Voting(n)
+        self._detector = BeatDetector()
+        self._shapes = Shapes(n)
+        self._fibrillation = Fibrillation(n, self._settings.fibrillation_s)
+        self._rate = Rate()
+        ends = round(self._settings.end_s * RATE_HZ / BLOCK)
+        at_once = replace(
+            policy, smoothing_s=0.0, hysteresis=0.0, confirm_windows=1, confirm_of=1, end_windows=ends
+        )
+        self._machine = AlertMachine(RULES, at_once, kind="rule")
+
+        self._lead_in = lead_in
+        self._end = 0  # samples so far
+        self._valid = np.full(n, SETTLE_BLOCKS)  # blocks since the lead was invalid
+        self._highest = np.full((FLAT_BLOCKS, n), np.inf)
+        self._lowest = np.full((FLAT_BLOCKS, n), -np.inf)
+        self._watched_since = 0.0
+        self._blind = False
+        self._asystole = False
+        self._quiet_from = 0.0
+        self.beats: list[Beat] = []
+        """Beats found in the last block, at samples since the first block's start; one may take another back."""
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Labels announced whose finding holds."""
+        return self._machine.present
+
+    @property
+    def announced(self) -> dict[str, int]:
+        """Episodes announced so far, by label."""
+        return self._machine.announced
+
+    @property
+    def heart_rate(self) -> float | None:
+        """Beats per minute, 0 in asystole; None while it is not known."""
+        if self._blind or self._fibrillation.score > SCORE:
+            return None
+        return 0.0 if self._asystole else self._rate.bpm(self._time(self._detector.searched))
+
+    def beat_time(self, sample: int) -> float:
+        """Return the stream time in seconds of a beat's sample."""
+        return self._time(sample)
+
+    def acknowledge(self, label: str) -> list[Alert]:
+        """Release the latch of `label`, see AlertMachine."""
+        return self._machine.acknowledge(label)
+
+    def finish(self, time: float) -> list[Alert]:
+        """End all open episodes at the end of the stream."""
+        return self._machine.finish(time)
+
+    def push(self, block: FloatArray, invalid: npt.NDArray[np.bool_], time: float) -> list[Alert]:
+        """Take a block (BLOCK, 12) in 1/16 microvolt and return what it changes.
+
+        invalid: (BLOCK, 12), True where the electrode was off or the sample missing; time: stream time of its end,
+        which alerts carry.
+        """
+        usable, flat = self._usable(block, invalid)
+        self.beats = []
+        self._end += BLOCK
+        filtered = self._filters.push(block)
+        self._shapes.push(filtered.wave)
+        if not usable.any():
+            self._go_blind()
+            self._fibrillation.push(filtered.wave, usable)
+            return self._machine.step(time, None, (), 0.0)
+        if self._blind:
+            self._blind = False
+            self._watched_since = self._time(self._end)
+        watched = usable & ~flat if not flat[usable].all() else usable
+        strength, upper = self._voting.push(filtered, watched, self._detector.learning)
+        self._take_beats(self._detector.push(strength.tolist(), upper.tolist()), watched)
+        self._fibrillation.push(filtered.wave, watched)
+        if flat[usable].all() and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
+            self._watched_since = self._time(self._end)
+        found = findings(self._seen(), self._rate, self._settings)
+        self._asystole = "Asystole" in found
+        self._relearn()
+        probabilities = np.array([float(rule.abbreviation in found) for rule in RULES])
+        leads = tuple(lead for lead in LEADS if lead in {x for x, w in zip(self._leads, watched, strict=True) if w})
+        quality = float((usable & ~flat).mean())
+        onsets = {label: max(0.0, onset - self._time(self._end) + time) for label, onset in found.items()}
+        return self._machine.step(time, probabilities, leads, quality, onsets=onsets)
+
+    def _time(self, sample: int) -> float:
+        """Return the time in seconds since the stream began of what the filters give as `sample`."""
+        return (sample - HALF - self._lead_in) / RATE_HZ
+
+    def _usable(
+        self, block: FloatArray, invalid: npt.NDArray[np.bool_]
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Return which leads (n,) can be read, and which of them are flat lines."""
+        mine = block[:, self._columns]
+        self._valid += 1
+        if invalid.any():
+            self._valid[invalid[:, self._columns].any(axis=0)] = 0
+        row = self._end // BLOCK % FLAT_BLOCKS
+        self._highest[row], self._lowest[row] = mine.max(axis=0), mine.min(axis=0)
+        height = self._highest.max(axis=0) - self._lowest.min(axis=0)
+        return self._valid >= SETTLE_BLOCKS, height < FLAT_MICROVOLTS * 2**FRACTION_BITS
+
+    def _go_blind(self) -> None:
+        """Forget what a break in the signal makes doubtful."""
+        if not self._blind:
+            self._blind = True
+            self._asystole = False
+            self._detector.forget()
+            self._rate.forget()
+            self._fibrillation.forget()
+
+    def _take_beats(self, beats: Sequence[Beat], watched: npt.NDArray[np.bool_]) -> None:
+        for beat in beats:
+            time = self._time(beat.sample)
+            if not beat.height:
+                self._rate.take_back(time)
+                continue
+            self._rate.beat(time, self._shapes.ventricular(beat, watched))
+            self._voting.beat(beat.sample, watched)
+        self.beats = list(beats)
+
+    def _seen(self) -> Seen:
+        detector = self._detector
+        return Seen(
+            time=self._time(detector.searched),
+            watched_since=self._watched_since,
+            noise=detector.noise / detector.level if detector.level else 0.0,
+            fibrillating=self._fibrillation.score > SCORE,
+            fibrillation=self._fibrillation.present,
+        )
+
+    def _relearn(self) -> None:
+        """Start to learn anew when no beat has been seen for long."""
+        last = self._rate.last
+        since = max(self._quiet_from, self._watched_since, self._watched_since if last is None else last)
+        now = self._time(self._end)
+        if now - since > RELEARN_SECONDS:
+            self._quiet_from = now
+            self._detector.relearn()
+            self._voting.relearn()

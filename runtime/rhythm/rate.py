@@ -1,0 +1,65 @@
+"""Heart rate from the times of beats, and what a run of beats says of it."""
+
+from collections import deque
+
+AVERAGED = 8  # beats' intervals in the displayed rate, as many as monitors commonly use
+FEWEST = 3  # intervals below which no rate is given
+LONGEST_MEMORY = 64  # beats kept, more than any rule counts
+
+
+class Rate:
+    """Remembers the last beats of an unbroken stretch of signal; times in seconds."""
+
+    def __init__(self) -> None:
+        """Start without a beat."""
+        self._beats: deque[tuple[float, bool]] = deque(maxlen=LONGEST_MEMORY)  # newest first: time, ventricular
+
+    def beat(self, time: float, ventricular: bool) -> None:
+        """Take a beat; one that was found late goes where it belongs."""
+        later = []
+        while self._beats and self._beats[0][0] > time:
+            later.append(self._beats.popleft())
+        self._beats.appendleft((time, ventricular))
+        self._beats.extendleft(reversed(later))
+
+    def take_back(self, time: float) -> None:
+        """Forget a beat that was none."""
+        self._beats = deque((b for b in self._beats if b[0] != time), maxlen=LONGEST_MEMORY)
+
+    def forget(self) -> None:
+        """Forget all beats: nothing is known of what lies between them and the next."""
+        self._beats.clear()
+
+    @property
+    def last(self) -> float | None:
+        """Time of the last beat."""
+        return self._beats[0][0] if self._beats else None
+
+    def bpm(self, now: float) -> float | None:
+        """Return the rate over the last beats, None while it is unknown.
+
+        Time since the last beat counts once it is longer than their mean interval, so that the rate falls when beats
+        stay away.
+        """
+        n = min(AVERAGED, len(self._beats) - 1)
+        if n < FEWEST:
+            return None
+        newest, oldest = self._beats[0][0], self._beats[n][0]
+        mean = (newest - oldest) / n
+        return 60 / mean if now - newest <= 1.5 * mean else 60 * (n + 1) / (now - oldest)
+
+    def over(self, beats: int) -> tuple[float, float] | None:
+        """Return the mean rate of the last `beats` beats and the time of the first of them; None for fewer."""
+        if len(self._beats) < beats:
+            return None
+        newest, oldest = self._beats[0][0], self._beats[beats - 1][0]
+        return 60 * (beats - 1) / (newest - oldest), oldest
+
+    def ventricular_run(self) -> int:
+        """Return how many ventricular beats stand in a row now."""
+        n = 0
+        for _, ventricular in self._beats:
+            if not ventricular:
+                break
+            n += 1
+        return n

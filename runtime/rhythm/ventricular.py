@@ -1,0 +1,103 @@
+"""Which beats are ventricular: those that look unlike the patient's usual beat and are wider.
+
+A beat's shape is the 320 ms of `wave` around it in up to three leads. It is compared with a template, the running mean
+of the usual beats, by the correlation over all leads at once at its best alignment; width shows as less of the upper
+frequencies (`Beat.sharpness`), which needs no onset and offset and so stands noise. What is unlike the template but as
+narrow is conducted another way, or noise.
+
+The template follows slow changes by itself. When the rhythm itself changes its shape (another posture, a block that
+comes with a rate), the new shape is learned after a while of beats like each other, but never at a rate of
+tachycardia: a tachycardia must not become the usual beat by lasting.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from ..conditioning import BLOCK
+from .beats import Beat
+from .filters import FloatArray
+
+HISTORY = 400  # samples: a beat found by searching back is at most that old at 40 a minute
+AROUND = 16  # samples on either side of the peak
+SHIFT = 2  # samples by which the peaks of two beats of one shape may differ
+ALIKE = 0.85  # correlation from which two beats have one shape
+UNLIKE = 0.75  # below which they have not
+WIDE = 0.93  # of the usual beat's sharpness: less is wide
+MEMORY = 16  # beats over which the template is averaged
+RELEARN_BEATS = 12  # beats of one other shape that become the usual one
+SHARPER = 1.15  # of the usual sharpness: what is that much narrower is the conducted beat, whichever came first
+RELEARN_INTERVAL = 65  # samples: mean interval above which they may (below 92 a minute)
+
+
+class Shapes:
+    """Knows the usual beat of one stream."""
+
+    def __init__(self, leads: int) -> None:
+        """Start without a template; leads: columns that `push` gets."""
+        self._wave = np.zeros((HISTORY, leads))
+        self._end = 0
+        self._template: FloatArray | None = None
+        self._sharpness = 0.0
+        self._other: FloatArray | None = None
+        self._other_sharpness = 0.0
+        self._others: list[int] = []
+        self.correlation = 1.0
+        """Of the last beat with the template."""
+        self.relative_sharpness = 1.0
+        """Of the last beat against the usual one."""
+
+    def push(self, wave: FloatArray) -> None:
+        """Take a block (BLOCK, leads)."""
+        self._wave[:-BLOCK] = self._wave[BLOCK:]
+        self._wave[-BLOCK:] = wave
+        self._end += BLOCK
+
+    def ventricular(self, beat: Beat, usable: npt.NDArray[np.bool_]) -> bool:
+        """Return whether a beat is ventricular, and learn from it; usable: leads that show it."""
+        place = beat.sample - self._end + HISTORY
+        if place < AROUND + SHIFT or place + AROUND + SHIFT >= HISTORY or not usable.any():
+            return False
+        wide = self._wave[place - AROUND - SHIFT : place + AROUND + SHIFT + 1] * usable
+        shape = wide[SHIFT:-SHIFT]
+        if self._template is None:
+            self._template, self._sharpness = shape.copy(), beat.sharpness
+            return False
+        self.correlation = _alike(self._template * usable, wide)
+        self.relative_sharpness = beat.sharpness / self._sharpness
+        if self.correlation >= ALIKE:
+            self._template += (shape - self._template) * usable / MEMORY
+            self._sharpness += (beat.sharpness - self._sharpness) / MEMORY
+            if self._other_sharpness < SHARPER * self._sharpness:
+                self._others.clear()
+            return False
+        self._relearn(beat, wide)
+        return self.correlation < UNLIKE and self.relative_sharpness < WIDE
+
+    def _relearn(self, beat: Beat, wide: FloatArray) -> None:
+        """Follow a shape that is not the usual one, and make it the usual one when it stays."""
+        shape = wide[SHIFT:-SHIFT]
+        if self._other is None or not self._others or _alike(self._other, wide) < ALIKE:
+            self._other, self._other_sharpness, self._others = shape.copy(), beat.sharpness, [beat.sample]
+            return
+        self._other += (shape - self._other) / MEMORY
+        self._other_sharpness += (beat.sharpness - self._other_sharpness) / MEMORY
+        self._others.append(beat.sample)
+        n = len(self._others)
+        slow = self._others[-1] - self._others[0] > RELEARN_INTERVAL * (n - 1)
+        if n >= RELEARN_BEATS and (slow or self._other_sharpness > SHARPER * self._sharpness):
+            self._template, self._sharpness = self._other, self._other_sharpness
+            self._other = None
+            self._others = []
+
+
+def _alike(template: FloatArray, wide: FloatArray) -> float:
+    """Return the highest correlation of a template (n, leads) with the stretches of `wide` (n + 2 * SHIFT, leads)."""
+    n = len(template)
+    size = float(np.sqrt(np.vdot(template, template)))
+    best = 0.0
+    for shift in range(2 * SHIFT + 1):
+        shape = wide[shift : shift + n]
+        product = size * float(np.sqrt(np.vdot(shape, shape)))
+        if product:
+            best = max(best, float(np.vdot(template, shape)) / product)
+    return best
