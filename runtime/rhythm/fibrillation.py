@@ -17,7 +17,6 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from ..conditioning import BLOCK
 from .filters import FloatArray
 
 LEADS_USED = 3  # more cost time and vote no better
@@ -29,18 +28,18 @@ AROUND = 0.25  # of the peak's frequency, that counts as the peak
 SCORE = 0.3  # half way between the 99.9th percentile of conducted rhythm and the median of fibrillation
 SMALLEST = 40.0  # mean of the absolute value in microvolts: a sine of 0.13 mV peak to peak; fine VF is lower yet
 HALF_FULL = 1.5  # seconds: the score of a window passes the limit when fibrillation fills about half of it
-MAY_MISS = 2  # of the votes: fibrillation waxes and wanes
+EVERY_SECONDS = 0.5  # from one look to the next
+MAY_MISS = 1  # of the votes: fibrillation waxes and wanes
 
 
 class Fibrillation:
-    """Watches up to LEADS_USED leads."""
+    """Looks at up to LEADS_USED leads."""
 
-    def __init__(self, leads: int, seconds: float) -> None:
-        """Start with silence; leads: columns that `push` gets; seconds: how long it must last to be `present`."""
+    def __init__(self, seconds: float) -> None:
+        """Start without votes; seconds: how long it must last to be `present`."""
         self.score = 0.0
         """Score of the last window, 0 where no lead could be judged."""
-        self._wave = np.zeros((WINDOW, leads))
-        self._votes: deque[bool] = deque(maxlen=round((seconds - HALF_FULL) * 100 / BLOCK) + 1)
+        self._votes: deque[bool] = deque(maxlen=round((seconds - HALF_FULL) / EVERY_SECONDS) + 1)
         n = WINDOW // STEP
         hz = np.arange(LOWEST_HZ, HIGHEST_HZ, STEP_HZ)
         angles = 2 * np.pi * np.outer(hz, np.arange(n) * STEP / 100)
@@ -51,7 +50,7 @@ class Fibrillation:
 
     @property
     def present(self) -> bool:
-        """Whether the last blocks show fibrillation or flutter."""
+        """Whether the last looks showed fibrillation or flutter."""
         votes = self._votes
         return len(votes) == votes.maxlen and sum(votes) >= len(votes) - MAY_MISS
 
@@ -59,38 +58,37 @@ class Fibrillation:
         """Drop the votes: the signal has a hole."""
         self._votes.clear()
 
-    def push(self, wave: FloatArray, usable: npt.NDArray[np.bool_]) -> None:
-        """Take a block of `wave` (BLOCK, leads) and whether each lead can be read over the last seconds."""
-        self._wave[:-BLOCK] = self._wave[BLOCK:]
-        self._wave[-BLOCK:] = wave
-        window = self._wave[::STEP, np.flatnonzero(usable)[:LEADS_USED]]
-        size = np.abs(window).sum(axis=0)
-        large = size > SMALLEST * len(window)
-        if not large.all():
-            window, size = window[:, large], size[large]
-        self.score = self._judge(window, size) if len(size) else 0.0
+    def look(self, wave: FloatArray, usable: npt.NDArray[np.bool_]) -> None:
+        """Judge the last WINDOW samples of `wave` (samples, leads); usable: leads (leads,) that can be read."""
+        window = wave[-WINDOW::STEP, np.flatnonzero(usable)[:LEADS_USED]]
+        self.score = self._judge(window) if window.shape[1] else 0.0
         self._votes.append(self.score > SCORE)
 
-    def _judge(self, window: FloatArray, size: FloatArray) -> float:
-        """Return the mean score of the leads in `window` (samples, leads); size: sum of the absolute values."""
+    def _judge(self, window: FloatArray) -> float:
+        """Return the mean score of the leads in `window` (samples, leads) that are large enough; 0 for none."""
         parts = self._transform @ window
-        np.square(parts, out=parts)
-        power = parts[: len(self._hz)] + parts[len(self._hz) :]
+        power = np.square(parts).reshape(2, len(self._hz), -1).sum(axis=0)
         peaks = power.argmax(axis=0).tolist()
-        half_periods = (np.pi * size / np.abs(window[1:] - window[:-1]).sum(axis=0)).tolist()
-        scores = [
-            self._concentration(power[:, k], peak) - _leakage(window[:, k], half_period)
-            for k, (peak, half_period) in enumerate(zip(peaks, half_periods, strict=True))
-            if SLOWEST_HZ <= self._hz[peak] <= FASTEST_HZ
-        ]
-        return sum(scores) / len(peaks)  # a lead whose peak lies elsewhere votes with 0
+        size = np.abs(window).sum(axis=0).tolist()
+        scores = []
+        for k, peak in enumerate(peaks):
+            if size[k] < SMALLEST * len(window):
+                continue
+            score = 0.0  # of a lead whose peak lies elsewhere
+            if SLOWEST_HZ <= self._hz[peak] <= FASTEST_HZ:
+                score = self._concentration(power[:, k], peak)
+                if score > SCORE:  # otherwise the leakage can only take it further down
+                    score -= _leakage(window[:, k], size[k])
+            scores.append(max(score, 0.0))
+        return sum(scores) / len(scores) if scores else 0.0
 
     def _concentration(self, power: FloatArray, peak: int) -> float:
         return float(power[self._first[peak] : self._last[peak]].sum() / power.sum())
 
 
-def _leakage(signal: FloatArray, half_period: float) -> float:
-    """Return the VF filter's leakage (0 to 1) of a signal; half_period: in samples, pi * sum |v| / sum |dv|."""
+def _leakage(signal: FloatArray, size: float) -> float:
+    """Return the VF filter's leakage (0 to 1) of a signal, by half its mean period; size: sum |v|."""
+    half_period = np.pi * size / max(float(np.abs(signal[1:] - signal[:-1]).sum()), 1.0)
     n = min(max(int(half_period + 0.5), 1), len(signal) // 2)
     early, late = signal[:-n], signal[n:]
     whole = np.abs(early).sum() + np.abs(late).sum()

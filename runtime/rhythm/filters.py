@@ -13,7 +13,6 @@ order, and an electrode's offset of volts leaves no trace.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -27,23 +26,12 @@ LOW_HZ, LOW_SIGMA = 9.0, 0.032  # centre and spread in seconds: a response from 
 HIGH_HZ, HIGH_SIGMA = 18.0, 0.020  # 9 to 27 Hz
 DRIFT_SAMPLES = 51  # the average that is subtracted for `wave`: -3 dB at 1.2 Hz
 SMOOTH_SAMPLES = 5  # and the one that smooths it: nothing left at 20 Hz, where muscle noise begins
+HISTORY = 400  # samples of `wave` kept: a beat found by searching back is at most that old at 40 a minute
 COEFFICIENT_BITS = 14  # samples of 27 bits and 79 coefficients of 14 bits stay below 2**48
 
 
-@dataclass(frozen=True)
-class Filtered:
-    """A block of filtered signal; each is (BLOCK, leads), HALF samples behind the newest sample."""
-
-    low: FloatArray
-    """Squared envelope at 9 Hz, microvolts squared."""
-    high: FloatArray
-    """Squared envelope at 18 Hz, microvolts squared."""
-    wave: FloatArray
-    """Signal between 1 and 14 Hz in microvolts."""
-
-
 class Filters:
-    """Filters some of the twelve leads, block after block."""
+    """Filters some of the twelve leads, block after block. All outputs are HALF samples behind the newest sample."""
 
     def __init__(self, columns: Sequence[int]) -> None:
         """Prepare; columns: which of the twelve leads."""
@@ -51,24 +39,32 @@ class Filters:
         self._matrix = _matrix()
         self._signal = np.zeros((2 * HALF + BLOCK, len(columns)))
         self._fresh = True
+        self.wave = np.zeros((HISTORY, len(columns)))
+        """The last HISTORY samples of `wave` in microvolts, (HISTORY, leads)."""
 
-    def push(self, block: FloatArray) -> Filtered:
-        """Take (BLOCK, 12) in 1/16 microvolt. What was before the first block counts as its first sample."""
+    def push(self, block: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Take (BLOCK, 12) in 1/16 microvolt and return `low` and `high`, (BLOCK, leads) in microvolts squared.
+
+        What was before the first block counts as its first sample.
+        """
         signal = self._signal
         if self._fresh:
             signal[:] = block[0, self._columns]
             self._fresh = False
         signal[:-BLOCK] = signal[BLOCK:]
         signal[-BLOCK:] = block[:, self._columns]
-        parts = (self._matrix @ signal).reshape(5, BLOCK, -1)
-        wave = parts[4]
-        np.square(parts[:4], out=parts[:4])
-        return Filtered(parts[0] + parts[1], parts[2] + parts[3], wave)
+        parts = self._matrix @ signal
+        self.wave[:-BLOCK] = self.wave[BLOCK:]
+        self.wave[-BLOCK:] = parts[4 * BLOCK :]
+        squares = np.square(parts[: 4 * BLOCK]).reshape(2, 2, BLOCK, -1)
+        low, high = squares[0] + squares[1]
+        return low, high
 
 
 def _matrix() -> FloatArray:
     """Return the matrix (5 * BLOCK, 2 * HALF + BLOCK) from 1/16 microvolt to microvolt: both wavelets' halves, wave."""
-    kernels = [*_wavelet(LOW_HZ, LOW_SIGMA), *_wavelet(HIGH_HZ, HIGH_SIGMA), _wave()]
+    (even, odd), (higher_even, higher_odd) = _wavelet(LOW_HZ, LOW_SIGMA), _wavelet(HIGH_HZ, HIGH_SIGMA)
+    kernels = [even, higher_even, odd, higher_odd, _wave()]
     matrix = np.zeros((5, BLOCK, 2 * HALF + BLOCK))
     for part, kernel in zip(matrix, kernels, strict=True):
         integers = np.rint(kernel * 2**COEFFICIENT_BITS)

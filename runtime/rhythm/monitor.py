@@ -21,7 +21,7 @@ from ..events import Alert
 from ..policy import Policy
 from ..quality import FLAT_MICROVOLTS
 from .beats import Beat, BeatDetector
-from .fibrillation import SCORE, Fibrillation
+from .fibrillation import EVERY_SECONDS, SCORE, Fibrillation
 from .filters import HALF, Filters, FloatArray
 from .rate import Rate
 from .rules import RULES, Seen, findings
@@ -31,6 +31,7 @@ from .voting import Voting
 PREFERENCE = ("II", "V2", "V5", "I", "V1", "V3", "V4", "V6")  # measured leads, those with tall QRS complexes first
 SETTLE_BLOCKS = 5  # after a lead returns, until what was before has left the filters: 79 samples, and a second for beats
 FLAT_BLOCKS = 4  # a second without movement is a flat line, as for the model
+LOOK_SAMPLES = round(EVERY_SECONDS * 100)
 RELEARN_SECONDS = 20.0  # without a beat, after which whatever stands out is learned as one: electrodes may have moved
 RATE_HZ = 100  # model rate
 
@@ -53,8 +54,8 @@ class RhythmMonitor:
         self._filters = Filters(self._columns)
         self._voting = Voting(n)
         self._detector = BeatDetector()
-        self._shapes = Shapes(n)
-        self._fibrillation = Fibrillation(n, self._settings.fibrillation_s)
+        self._shapes = Shapes()
+        self._fibrillation = Fibrillation(self._settings.fibrillation_s)
         self._rate = Rate()
         ends = round(self._settings.end_s * RATE_HZ / BLOCK)
         at_once = replace(
@@ -65,8 +66,8 @@ class RhythmMonitor:
         self._lead_in = lead_in
         self._end = 0  # samples so far
         self._valid = np.full(n, SETTLE_BLOCKS)  # blocks since the lead was invalid
-        self._highest = np.full((FLAT_BLOCKS, n), np.inf)
-        self._lowest = np.full((FLAT_BLOCKS, n), -np.inf)
+        self._still = np.zeros(n, dtype=np.int64)  # blocks since the lead moved
+        self._names: dict[bytes, tuple[str, ...]] = {}
         self._watched_since = 0.0
         self._blind = False
         self._asystole = False
@@ -112,29 +113,38 @@ class RhythmMonitor:
         usable, flat = self._usable(block, invalid)
         self.beats = []
         self._end += BLOCK
-        filtered = self._filters.push(block)
-        self._shapes.push(filtered.wave)
+        low, high = self._filters.push(block)
         if not usable.any():
             self._go_blind()
-            self._fibrillation.push(filtered.wave, usable)
             return self._machine.step(time, None, (), 0.0)
         if self._blind:
             self._blind = False
             self._watched_since = self._time(self._end)
-        watched = usable & ~flat if not flat[usable].all() else usable
-        strength, upper = self._voting.push(filtered, watched, self._detector.learning)
+        moving = usable & ~flat
+        all_flat = not moving.any()
+        watched = usable if all_flat else moving
+        strength, upper = self._voting.push(low, high, watched, self._detector.learning)
         self._take_beats(self._detector.push(strength.tolist(), upper.tolist()), watched)
-        self._fibrillation.push(filtered.wave, watched)
-        if flat[usable].all() and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
+        if self._end % LOOK_SAMPLES == 0:
+            self._fibrillation.look(self._filters.wave, watched)
+        if all_flat and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
             self._watched_since = self._time(self._end)
         found = findings(self._seen(), self._rate, self._settings)
         self._asystole = "Asystole" in found
         self._relearn()
+        if not found and not self._machine.active:
+            return []
         probabilities = np.array([float(rule.abbreviation in found) for rule in RULES])
-        leads = tuple(lead for lead in LEADS if lead in {x for x, w in zip(self._leads, watched, strict=True) if w})
-        quality = float((usable & ~flat).mean())
-        onsets = {label: max(0.0, onset - self._time(self._end) + time) for label, onset in found.items()}
-        return self._machine.step(time, probabilities, leads, quality, onsets=onsets)
+        onsets = {label: max(0.0, onset - self._time(self._end + HALF) + time) for label, onset in found.items()}
+        quality = float(moving.mean())
+        return self._machine.step(time, probabilities, self._named(watched), quality, onsets=onsets)
+
+    def _named(self, mask: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+        key = mask.tobytes()
+        if key not in self._names:
+            named = {lead for lead, there in zip(self._leads, mask.tolist(), strict=True) if there}
+            self._names[key] = tuple(lead for lead in LEADS if lead in named)
+        return self._names[key]
 
     def _time(self, sample: int) -> float:
         """Return the time in seconds since the stream began of what the filters give as `sample`."""
@@ -144,14 +154,13 @@ class RhythmMonitor:
         self, block: FloatArray, invalid: npt.NDArray[np.bool_]
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Return which leads (n,) can be read, and which of them are flat lines."""
-        mine = block[:, self._columns]
         self._valid += 1
         if invalid.any():
             self._valid[invalid[:, self._columns].any(axis=0)] = 0
-        row = self._end // BLOCK % FLAT_BLOCKS
-        self._highest[row], self._lowest[row] = mine.max(axis=0), mine.min(axis=0)
-        height = self._highest.max(axis=0) - self._lowest.min(axis=0)
-        return self._valid >= SETTLE_BLOCKS, height < FLAT_MICROVOLTS * 2**FRACTION_BITS
+        moved = np.ptp(block[:, self._columns], axis=0) >= FLAT_MICROVOLTS * 2**FRACTION_BITS
+        self._still += 1
+        self._still[moved] = 0
+        return self._valid >= SETTLE_BLOCKS, self._still >= FLAT_BLOCKS
 
     def _go_blind(self) -> None:
         """Forget what a break in the signal makes doubtful."""
@@ -168,7 +177,8 @@ class RhythmMonitor:
             if not beat.height:
                 self._rate.take_back(time)
                 continue
-            self._rate.beat(time, self._shapes.ventricular(beat, watched))
+            age = self._end - beat.sample
+            self._rate.beat(time, self._shapes.ventricular(beat, self._filters.wave, age, watched))
             self._voting.beat(beat.sample, watched)
         self.beats = list(beats)
 

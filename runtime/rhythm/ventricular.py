@@ -13,11 +13,9 @@ tachycardia: a tachycardia must not become the usual beat by lasting.
 import numpy as np
 import numpy.typing as npt
 
-from ..conditioning import BLOCK
 from .beats import Beat
 from .filters import FloatArray
 
-HISTORY = 400  # samples: a beat found by searching back is at most that old at 40 a minute
 AROUND = 16  # samples on either side of the peak
 SHIFT = 2  # samples by which the peaks of two beats of one shape may differ
 ALIKE = 0.85  # correlation from which two beats have one shape
@@ -32,10 +30,8 @@ RELEARN_INTERVAL = 65  # samples: mean interval above which they may (below 92 a
 class Shapes:
     """Knows the usual beat of one stream."""
 
-    def __init__(self, leads: int) -> None:
-        """Start without a template; leads: columns that `push` gets."""
-        self._wave = np.zeros((HISTORY, leads))
-        self._end = 0
+    def __init__(self) -> None:
+        """Start without a template."""
         self._template: FloatArray | None = None
         self._sharpness = 0.0
         self._other: FloatArray | None = None
@@ -46,18 +42,15 @@ class Shapes:
         self.relative_sharpness = 1.0
         """Of the last beat against the usual one."""
 
-    def push(self, wave: FloatArray) -> None:
-        """Take a block (BLOCK, leads)."""
-        self._wave[:-BLOCK] = self._wave[BLOCK:]
-        self._wave[-BLOCK:] = wave
-        self._end += BLOCK
+    def ventricular(self, beat: Beat, wave: FloatArray, age: int, usable: npt.NDArray[np.bool_]) -> bool:
+        """Return whether a beat is ventricular, and learn from it.
 
-    def ventricular(self, beat: Beat, usable: npt.NDArray[np.bool_]) -> bool:
-        """Return whether a beat is ventricular, and learn from it; usable: leads that show it."""
-        place = beat.sample - self._end + HISTORY
-        if place < AROUND + SHIFT or place + AROUND + SHIFT >= HISTORY or not usable.any():
+        wave: (samples, leads), in which the beat's peak lies `age` samples before the end; usable: leads that show it.
+        """
+        place = len(wave) - age
+        if place < AROUND + SHIFT or place + AROUND + SHIFT >= len(wave) or not usable.any():
             return False
-        wide = self._wave[place - AROUND - SHIFT : place + AROUND + SHIFT + 1] * usable
+        wide = wave[place - AROUND - SHIFT : place + AROUND + SHIFT + 1] * usable
         shape = wide[SHIFT:-SHIFT]
         if self._template is None:
             self._template, self._sharpness = shape.copy(), beat.sharpness

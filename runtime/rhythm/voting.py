@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..conditioning import BLOCK
-from .filters import Filtered, FloatArray
+from .filters import FloatArray
 
 HISTORY = 300  # samples of strength kept, so that a beat found late still tells how high it stood
 LOUDEST = 3.0  # of a lead's usual beat: higher than any ectopic beat need be
-BACKGROUND_BLOCKS = 8  # time constant of the background: 2 s, which holds two or three beats
+BACKGROUND_SAMPLES = 200  # that the background is averaged over: 2 s, which hold two or three beats
+WEIGH_BLOCKS = 2  # from one weighing of the leads to the next: half a second
 QUIETEST = 0.1  # background of a clean lead against its beats; a quieter one is no better
 LEVEL_BEATS = 8  # time constant of a lead's beat height, as long as the detector's memory
 LOWEST_LEVEL = 20.0  # microvolts of strength: a QRS complex of about 0.1 mV; a lead with lower ones finds no beats
@@ -25,32 +26,40 @@ class Voting:
     def __init__(self, leads: int) -> None:
         """Start without knowing any lead."""
         self._level = np.full(leads, LOWEST_LEVEL)
-        self._background = np.zeros(leads)
+        self._weight = np.zeros(leads)
+        self._limit = LOUDEST * self._level
+        self._usable = np.zeros(leads, dtype=np.bool_)
         self._history = np.zeros((HISTORY, leads))
         self._end = 0  # samples so far
 
-    def push(self, filtered: Filtered, usable: npt.NDArray[np.bool_], learning: bool) -> tuple[FloatArray, FloatArray]:
+    def push(
+        self, low: FloatArray, high: FloatArray, usable: npt.NDArray[np.bool_], learning: bool
+    ) -> tuple[FloatArray, FloatArray]:
         """Return the joined strength (BLOCK,) and its upper half (BLOCK,), about 1 at a beat; 0 without a usable lead.
 
-        The strength is the geometric mean of both envelopes; the upper half is that of 18 Hz, which T waves lack.
-        usable: leads with a voice. learning: no beat is known yet; a lead's level is then the highest that it had.
+        low, high: squared envelopes (BLOCK, leads). The strength is their geometric mean; the upper half is the envelope
+        at 18 Hz, which T waves lack. usable: leads with a voice. learning: no beat is known yet; a lead's level is then
+        the highest that it had.
         """
-        high = np.sqrt(filtered.high)
-        strength = np.sqrt(np.sqrt(filtered.low) * high)
+        high = np.sqrt(high)
+        strength = np.sqrt(np.sqrt(low) * high)
         self._history[:-BLOCK] = self._history[BLOCK:]
         self._history[-BLOCK:] = strength
         self._end += BLOCK
         if learning:
             np.maximum(self._level, strength.max(axis=0), out=self._level)
-        self._background += (strength.mean(axis=0) - self._background) / BACKGROUND_BLOCKS
-        ratio = np.maximum(self._background / self._level, QUIETEST)
+        if learning or self._end % (WEIGH_BLOCKS * BLOCK) == 0 or (usable != self._usable).any():
+            self._weigh(usable)
+        return np.minimum(strength, self._limit) @ self._weight, np.minimum(high, self._limit) @ self._weight
+
+    def _weigh(self, usable: npt.NDArray[np.bool_]) -> None:
+        """Give each usable lead its weight, which also divides by its level."""
+        background = self._history[-BACKGROUND_SAMPLES:].mean(axis=0)
+        ratio = np.maximum(background / self._level, QUIETEST)
         weight = usable / (ratio * ratio)
-        total = weight.sum()
-        if not total:
-            return np.zeros(BLOCK), np.zeros(BLOCK)
-        limit = LOUDEST * self._level
-        weight /= total * self._level
-        return np.minimum(strength, limit) @ weight, np.minimum(high, limit) @ weight
+        self._usable = usable
+        self._limit = LOUDEST * self._level
+        self._weight = weight / (max(weight.sum(), 1.0) * self._level)
 
     def relearn(self) -> None:
         """Forget how high beats stand."""
