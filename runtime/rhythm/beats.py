@@ -85,6 +85,11 @@ class BeatDetector:
         return not self.level
 
     @property
+    def settled(self) -> bool:
+        """Whether the filters have left behind what was before the first sample learned from."""
+        return self.end >= self._learned_at - LEARNING + SETTLING
+
+    @property
     def searched(self) -> int:
         """Sample up to which every peak has been judged."""
         return self.end - REFRACTORY if self._pending is None else self._pending[0]

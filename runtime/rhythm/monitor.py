@@ -123,7 +123,8 @@ class RhythmMonitor:
         moving = usable & ~flat
         all_flat = not moving.any()
         watched = usable if all_flat else moving
-        strength, upper = self._voting.push(low, high, watched, self._detector.learning)
+        learning = self._detector.learning and self._detector.settled
+        strength, upper = self._voting.push(low, high, watched, learning)
         self._take_beats(self._detector.push(strength.tolist(), upper.tolist()), watched)
         if self._end % LOOK_SAMPLES == 0:
             self._fibrillation.look(self._filters.wave, watched)

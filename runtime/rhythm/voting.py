@@ -14,6 +14,9 @@ from .filters import FloatArray
 HISTORY = 300  # samples of strength kept, so that a beat found late still tells how high it stood
 LOUDEST = 3.0  # of a lead's usual beat: higher than any ectopic beat need be
 BACKGROUND_SAMPLES = 200  # that the background is averaged over: 2 s, which hold two or three beats
+ACTIVE_SAMPLES = 200  # 2 s, in which a beating heart shows
+ACTIVE, SILENT = 0.5, 0.25  # of its usual beat: while a lead shows more than the one, those with less than the other are
+# not quiet but dead (an amplifier that blocks after a shock of static, an electrode that dries), and have no voice
 WEIGH_BLOCKS = 2  # from one weighing of the leads to the next: half a second
 QUIETEST = 0.1  # background of a clean lead against its beats; a quieter one is no better
 LEVEL_BEATS = 8  # time constant of a lead's beat height, as long as the detector's memory
@@ -57,6 +60,9 @@ class Voting:
         background = self._history[-BACKGROUND_SAMPLES:].mean(axis=0)
         ratio = np.maximum(background / self._level, QUIETEST)
         weight = usable / (ratio * ratio)
+        activity = self._history[-ACTIVE_SAMPLES:].max(axis=0) / self._level
+        if (usable & (activity > ACTIVE)).any():
+            weight *= activity > SILENT
         self._usable = usable
         self._limit = LOUDEST * self._level
         self._weight = weight / (max(weight.sum(), 1.0) * self._level)
