@@ -45,11 +45,18 @@ class Engine:
     """Monitors one stream of one format with one model."""
 
     def __init__(
-        self, bundle: Bundle, backend: Backend, policy: Policy, stream: StreamFormat, every_probability: bool = False
+        self,
+        bundle: Bundle,
+        backend: Backend,
+        policy: Policy,
+        stream: StreamFormat,
+        every_probability: bool = False,
+        keep_beats: bool = False,
     ) -> None:
         """Prepare; raises EcgEdgeError for a format that the front end cannot serve.
 
-        every_probability: emit a status with all probabilities for every window.
+        every_probability: emit a status with all probabilities for every window. keep_beats: keep what `take_beats`
+        returns.
         """
         self._bundle = bundle
         self._backend = backend
@@ -64,6 +71,7 @@ class Engine:
         self._quality = Quality(contract, self._conditioner.present)
         self._alerts = AlertMachine(self._classes, policy)
         self._rhythm = RhythmMonitor(self._conditioner.present, self._conditioner.lead_in, policy)
+        self._beats: list[tuple[float, bool]] | None = [] if keep_beats else None
         self._fast_end = -self._conditioner.lead_in  # model sample up to which the rules have seen the signal
         self._states: dict[str, tuple[str, ...]] = {}  # code -> leads in that state now
         self._nothing_usable = False
@@ -87,6 +95,11 @@ class Engine:
     def delay_seconds(self) -> float:
         """Signal time by which the front end lags: a window is complete this long after its last sample."""
         return self._conditioner.delay_seconds
+
+    @property
+    def rules_delay_seconds(self) -> float:
+        """Signal time by which the rhythm rules' input lags; what their own filters and counts take shows in `time`."""
+        return self._conditioner.delay_seconds - self._conditioner.delay_samples / self._contract.rate
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -146,6 +159,11 @@ class Engine:
         """Release the latch of `label`: its alert ends now when it is held, otherwise when its finding is gone."""
         return [*self._rhythm.acknowledge(label), *self._alerts.acknowledge(label)]
 
+    def take_beats(self) -> list[tuple[float, bool]]:
+        """Return (seconds of stream time, whether ventricular) of each beat since the last call, in order of time."""
+        beats, self._beats = self._beats or [], []
+        return sorted(beats)
+
     def take_arrivals(self) -> list[float]:
         """Return `at` of each window judged since the last call."""
         arrivals, self._arrivals = self._arrivals, []
@@ -186,10 +204,17 @@ class Engine:
             self._fast_end += BLOCK
             time = self._time(self._fast_end / self._contract.rate)
             events += self._rhythm.push(conditioned.fast[part], conditioned.fast_invalid[part], time)
+            if self._beats is not None:
+                self._keep_beats(self._beats)
             if self._fast_end > self._conditioner.delay_samples:
                 events += self._window_takes(conditioned, taken, taken + BLOCK, at)
                 taken += BLOCK
         return events + self._window_takes(conditioned, taken, len(conditioned.signal), at)
+
+    def _keep_beats(self, beats: list[tuple[float, bool]]) -> None:
+        for time, ventricular in self._rhythm.withdrawn:
+            beats.remove((self._time(time), ventricular))
+        beats += [(self._time(time), ventricular) for time, ventricular in self._rhythm.beats]
 
     def _window_takes(self, conditioned: Conditioned, start: int, stop: int, at: float) -> list[Event]:
         part = slice(start, stop)

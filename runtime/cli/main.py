@@ -24,6 +24,7 @@ COMMANDS = {
     "stream": (_RUNTIME + "stream", "monitor a live device: serial port, socket, simulated device or stdin"),
     "replay": (_RUNTIME + "replay", "run a record through the engine, or serve it as a serial device"),
     "predict": (_RUNTIME + "predict", "classify whole records"),
+    "evaluate-stream": (_RUNTIME + "evaluate_stream", "hold the rhythm rules against annotated records"),
     "bench": (_RUNTIME + "bench", "measure latency, memory and overhead on this machine"),
     "bundle": (_RUNTIME + "bundle", "show or verify a model bundle"),
     "doctor": (_RUNTIME + "doctor", "check this machine: ports, permissions, clock governor, versions"),

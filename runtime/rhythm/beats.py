@@ -37,7 +37,7 @@ EARLY = 0.85  # of the RR interval: a peak before that is early
 EARLY_RAISE = 2.0  # raise of the threshold right after a beat when it is noisy
 SETTLING = 60  # samples from the start that the filters' edge may have shaped
 LEARNING = 260  # samples from the start after which the highest peak so far is taken for a beat
-FULL = 0.9  # joined strength of a highest peak that stands as high as its leads' level: below it there are no beats
+FULL = 0.6  # joined strength of a highest peak in which the leads agree; below it there was no beat
 FIRST_LEVEL = 0.7  # of that peak: it may have been an ectopic beat, or noise
 
 

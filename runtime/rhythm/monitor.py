@@ -33,6 +33,7 @@ SETTLE_BLOCKS = 5  # after a lead returns, until what was before has left the fi
 FLAT_BLOCKS = 4  # a second without movement is a flat line, as for the model
 LOOK_SAMPLES = round(EVERY_SECONDS * 100)
 RELEARN_SECONDS = 20.0  # without a beat, after which whatever stands out is learned as one: electrodes may have moved
+LEARN_SECONDS = 5.0  # in which a heart shows beats enough to learn one from; otherwise another try
 RATE_HZ = 100  # model rate
 
 
@@ -72,8 +73,10 @@ class RhythmMonitor:
         self._blind = False
         self._asystole = False
         self._quiet_from = 0.0
-        self.beats: list[Beat] = []
-        """Beats found in the last block, at samples since the first block's start; one may take another back."""
+        self.beats: list[tuple[float, bool]] = []
+        """Beats that the last block made known: (seconds of signal, whether ventricular)."""
+        self.withdrawn: list[tuple[float, bool]] = []
+        """Beats told earlier that the last block showed to be none."""
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -92,10 +95,6 @@ class RhythmMonitor:
             return None
         return 0.0 if self._asystole else self._rate.bpm(self._time(self._detector.searched))
 
-    def beat_time(self, sample: int) -> float:
-        """Return the stream time in seconds of a beat's sample."""
-        return self._time(sample)
-
     def acknowledge(self, label: str) -> list[Alert]:
         """Release the latch of `label`, see AlertMachine."""
         return self._machine.acknowledge(label)
@@ -111,7 +110,7 @@ class RhythmMonitor:
         which alerts carry.
         """
         usable, flat = self._usable(block, invalid)
-        self.beats = []
+        self.beats, self.withdrawn = [], []
         self._end += BLOCK
         low, high = self._filters.push(block)
         if not usable.any():
@@ -125,7 +124,8 @@ class RhythmMonitor:
         watched = usable if all_flat else moving
         learning = self._detector.learning and self._detector.settled
         strength, upper = self._voting.push(low, high, watched, learning)
-        self._take_beats(self._detector.push(strength.tolist(), upper.tolist()), watched)
+        voices = watched & self._voting.voices
+        self._take_beats(self._detector.push(strength.tolist(), upper.tolist()), voices)
         if self._end % LOOK_SAMPLES == 0:
             self._fibrillation.look(self._filters.wave, watched)
         if all_flat and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
@@ -172,22 +172,26 @@ class RhythmMonitor:
             self._rate.forget()
             self._fibrillation.forget()
 
-    def _take_beats(self, beats: Sequence[Beat], watched: npt.NDArray[np.bool_]) -> None:
+    def _take_beats(self, beats: Sequence[Beat], voices: npt.NDArray[np.bool_]) -> None:
         for beat in beats:
             time = self._time(beat.sample)
             if not beat.height:
-                self._rate.take_back(time)
+                wrong = self._rate.take_back(time)
+                self.withdrawn += [b for b in wrong if b not in self.beats]
+                self.beats = [b for b in self.beats if b not in wrong]
                 continue
             age = self._end - beat.sample
-            self._rate.beat(time, self._shapes.ventricular(beat, self._filters.wave, age, watched))
-            self._voting.beat(beat.sample, watched)
-        self.beats = list(beats)
+            ventricular = self._shapes.ventricular(beat, self._filters.wave, age, voices)
+            self._rate.beat(time, ventricular)
+            self._voting.beat(beat.sample, voices)
+            self.beats.append((time, ventricular))
 
     def _seen(self) -> Seen:
         detector = self._detector
         return Seen(
             time=self._time(detector.searched),
             watched_since=self._watched_since,
+            learned=not detector.learning,
             noise=detector.noise / detector.level if detector.level else 0.0,
             fibrillating=self._fibrillation.score > SCORE,
             fibrillation=self._fibrillation.present,
@@ -198,7 +202,7 @@ class RhythmMonitor:
         last = self._rate.last
         since = max(self._quiet_from, self._watched_since, self._watched_since if last is None else last)
         now = self._time(self._end)
-        if now - since > RELEARN_SECONDS:
+        if now - since > (LEARN_SECONDS if self._detector.learning else RELEARN_SECONDS):
             self._quiet_from = now
             self._detector.relearn()
             self._voting.relearn()

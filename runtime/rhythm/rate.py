@@ -22,9 +22,12 @@ class Rate:
         self._beats.appendleft((time, ventricular))
         self._beats.extendleft(reversed(later))
 
-    def take_back(self, time: float) -> None:
-        """Forget a beat that was none."""
-        self._beats = deque((b for b in self._beats if b[0] != time), maxlen=LONGEST_MEMORY)
+    def take_back(self, time: float) -> list[tuple[float, bool]]:
+        """Forget a beat that was none, and return it as it was taken, if it still was remembered."""
+        wrong = [b for b in self._beats if b[0] == time]
+        for beat in wrong:
+            self._beats.remove(beat)
+        return wrong
 
     def forget(self) -> None:
         """Forget all beats: nothing is known of what lies between them and the next."""

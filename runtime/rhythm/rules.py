@@ -33,6 +33,7 @@ RULES = (
 """What the rules can find, in order of urgency; a finding is there or not, so half way is the threshold."""
 
 HIDDEN = 0.5  # noise against beats from which a beat may be there and not be seen: then nothing is said of its absence
+UNLEARNED = 6.0  # more seconds without a beat where none has been seen yet: learning takes 2.6 s, or twice that
 STALE = 2.0  # seconds after the last beat for which a count of beats still tells of now; 30 a minute
 
 
@@ -44,6 +45,8 @@ class Seen:
     """End of what has been judged for beats."""
     watched_since: float
     """Since when a lead has been usable without a break."""
+    learned: bool
+    """Whether it is known what a beat looks like."""
     noise: float
     """Height of the noise peaks against the beats, 0 while nothing is known of them."""
     fibrillating: bool
@@ -61,7 +64,7 @@ def findings(seen: Seen, rate: Rate, settings: RuleSettings) -> Mapping[str, flo
     quiet_since = seen.watched_since if last is None else max(last, seen.watched_since)
     quiet = seen.time - quiet_since
     if not seen.fibrillating and seen.noise < HIDDEN:
-        if quiet >= settings.asystole_s:
+        if quiet >= settings.asystole_s + (0 if seen.learned else UNLEARNED):
             return {"Asystole": quiet_since}
         if quiet >= settings.pause_s and last is not None:
             found["Pause"] = quiet_since

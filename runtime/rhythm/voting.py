@@ -67,6 +67,11 @@ class Voting:
         self._limit = LOUDEST * self._level
         self._weight = weight / (max(weight.sum(), 1.0) * self._level)
 
+    @property
+    def voices(self) -> npt.NDArray[np.bool_]:
+        """Leads (leads,) that have a voice now."""
+        return self._weight > 0
+
     def relearn(self) -> None:
         """Forget how high beats stand."""
         self._level[:] = LOWEST_LEVEL
