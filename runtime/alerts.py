@@ -199,9 +199,7 @@ class AlertMachine:
             else:
                 del self._votes[i]
 
-    def _decide(
-        self, time_s: float, active_elsewhere: Collection[str], onsets: Mapping[str, float]
-    ) -> list[Alert]:
+    def _decide(self, time_s: float, active_elsewhere: Collection[str], onsets: Mapping[str, float]) -> list[Alert]:
         """Return what a usable window changes, after its votes are in."""
         ends, changed = [], []
         for i in sorted(self._episodes):

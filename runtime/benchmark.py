@@ -174,7 +174,7 @@ def measure_stages(
         for counts, invalid in second:
             conditioned = conditioner.push(counts, invalid)
             lap.end("conditioning")
-            for hop in window.push(conditioned.signal, conditioned.invalid):
+            for hop in window.push(conditioned):
                 lap.end("spectrogram")
                 quality.push(hop.signal, hop.invalid)
                 leads = tuple(np.array(contract.leads)[quality.usable])

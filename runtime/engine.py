@@ -221,7 +221,7 @@ class Engine:
         if start >= len(conditioned.signal):
             return []
         events: list[Event] = []
-        for hop in self._window.push(conditioned.signal[part], conditioned.invalid[part]):
+        for hop in self._window.push(Conditioned(conditioned.signal[part], conditioned.invalid[part])):
             events += self._hop(hop, at)
         return events
 
@@ -307,7 +307,7 @@ class Engine:
             (
                 "flat_line",
                 states.flat,
-                "flat line: check the electrode; this is not taken for a rhythm",
+                "flat line: check the electrode; no model reads it",
                 "not flat now",
             ),
             ("saturation", states.saturated, "signal beyond +-32.7 mV: check electrode and gain", "within range again"),

@@ -139,9 +139,7 @@ def evaluate(
     return Evidence(recording.name, recording.seconds, detected, matches, alarms, truth)
 
 
-def match_beats(
-    truth: npt.NDArray[np.float64], detected: npt.NDArray[np.float64], window: float = MATCH_S
-) -> Matches:
+def match_beats(truth: npt.NDArray[np.float64], detected: npt.NDArray[np.float64], window: float = MATCH_S) -> Matches:
     """Pair beats that are at most `window` seconds apart; both in rising order. No other pairing has more pairs."""
     missed, extra = [], []
     i = j = 0
@@ -180,9 +178,7 @@ def reference(annotations: Annotations, rate: float, seconds: float, settings: R
 def is_true(alarm: Alarm, truth: Reference) -> bool:
     """Return whether the reference has what an alarm says."""
     return any(
-        e.label in VOUCHES[alarm.label]
-        and e.onset - TOLERANCE_S <= alarm.heard
-        and e.end + TOLERANCE_S >= alarm.onset
+        e.label in VOUCHES[alarm.label] and e.onset - TOLERANCE_S <= alarm.heard and e.end + TOLERANCE_S >= alarm.onset
         for e in truth.episodes
     )
 
@@ -202,9 +198,7 @@ def delay(episode: Episode, alarms: Iterable[Alarm]) -> tuple[float, str] | None
     return min(heard, default=None)
 
 
-def add_noise(
-    recording: Recording, noise: Recording, snr_db: float, beats: npt.NDArray[np.float64]
-) -> Recording:
+def add_noise(recording: Recording, noise: Recording, snr_db: float, beats: npt.NDArray[np.float64]) -> Recording:
     """Return a recording with noise in every channel, from its start to its end, at a signal-to-noise ratio.
 
     The ratio is that of nst(1) of the WFDB software: the signal's power is an eighth of the square of the mean height
@@ -254,9 +248,7 @@ class _Silent:
         self._logits = np.full(classes, -20.0, dtype=np.float32)
         self.name = "none"
 
-    def logits(
-        self, signal: npt.NDArray[np.int16], spectrogram: npt.NDArray[np.uint8]
-    ) -> npt.NDArray[np.float32]:
+    def logits(self, signal: npt.NDArray[np.int16], spectrogram: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return self._logits
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from ecg_edge.firmware_bridge.leads import LEADS
 
+from .conditioning import Conditioned
 from .contract import Contract
 from .stft import Stft
 
@@ -46,14 +47,14 @@ class Window:
         """Model samples that have arrived since the last hop."""
         return self._filled
 
-    def push(self, signal: npt.NDArray[np.int16], invalid: npt.NDArray[np.bool_]) -> Iterator[Hop]:
-        """Take conditioned signal (samples, 12) and yield each hop that it completes, when the window ends with it."""
+    def push(self, conditioned: Conditioned) -> Iterator[Hop]:
+        """Take conditioned signal and yield each hop that it completes, when the window ends with it."""
         taken = 0
-        while taken < len(signal):
-            piece = min(len(signal) - taken, self._contract.hop - self._filled)
+        while taken < len(conditioned.signal):
+            piece = min(len(conditioned.signal) - taken, self._contract.hop - self._filled)
             place = slice(self._filled, self._filled + piece)
-            self._fresh[:, place] = signal[taken : taken + piece].T
-            self._fresh_invalid[:, place] = invalid[taken : taken + piece].T
+            self._fresh[:, place] = conditioned.signal[taken : taken + piece].T
+            self._fresh_invalid[:, place] = conditioned.invalid[taken : taken + piece].T
             taken += piece
             self._filled += piece
             if self._filled == self._contract.hop:

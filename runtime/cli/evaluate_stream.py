@@ -1,11 +1,11 @@
-"""Run annotated WFDB records through the engine and report beats, episodes, delays and false alarms of the rhythm rules.
+"""Hold the rhythm rules against annotated WFDB records: beats, episodes, delays of alarms, false alarms.
 
 ecg-edge evaluate-stream mitdb/100 mitdb/101 --leads II,-          first channel only, by a standard name
 ecg-edge evaluate-stream vfdb/* --leads II,V1 --json               rhythm annotations
 ecg-edge evaluate-stream mitdb/100 --noise-record nstdb/ma --snr 6
 
-The model is not run. Beats count from the sixth minute on; alarms over the whole record. Latched alerts are acknowledged
-as soon as their finding is gone.
+The model is not run. Beats count from the sixth minute on; alarms over the whole record. Latched alerts are
+acknowledged as soon as their finding is gone.
 """
 
 import argparse
@@ -28,12 +28,12 @@ SHORTEST_S = 8.0  # an alarm may take as long
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("records", nargs="+", metavar="RECORD", help="path of an annotated WFDB record without suffix")
-    parser.add_argument("--leads", metavar="II,V1,...", help="names of the channels, in order; '-' leaves a channel out")
-    parser.add_argument("--policy", type=Path, metavar="FILE", help="alert policy that overlays the built-in one (TOML)")
+    parser.add_argument("--leads", metavar="II,V1,...", help="names of the channels, in order; '-' leaves one out")
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="alert policy over the built-in one (TOML)")
     parser.add_argument("--noise-record", metavar="RECORD", help="WFDB record of noise to add, all along")
     parser.add_argument("--snr", type=float, metavar="DB", help="signal-to-noise ratio of it, as nst(1) has it")
     parser.add_argument(
-        "--shortest", type=float, default=SHORTEST_S, metavar="S", help="episodes longer than this count (%(default)g s)"
+        "--shortest", type=float, default=SHORTEST_S, metavar="S", help="count longer episodes (%(default)g s)"
     )
     parser.add_argument("--annotations", type=Path, metavar="DIR", help="write the beats found as RECORD.qrs in DIR")
     parser.add_argument("--bundle", default=DEFAULT_BUNDLE, metavar="NAME|PATH", help="for its contract (%(default)s)")
@@ -76,14 +76,16 @@ def _show(report: dict[str, Any]) -> None:
         delays = " ".join(f"{e['delay']:.1f}" if "delay" in e else "missed" for e in row["episodes"])
         alarms = " ".join(f"{label}:{n}" for label, n in row["alarms"].items())
         false = " ".join(f"{f['label']}@{f['time']:.0f}" for f in row["false"])
-        print(f"{row['record']:<12}{_beats(row)}   {len(row['episodes']):>8}  {delays:<26}  {alarms}; {false or 'none'}")
+        count = len(row["episodes"])
+        print(f"{row['record']:<12}{_beats(row)}   {count:>8}  {delays:<26}  {alarms}; {false or 'none'}")
     for name, title in (("pooled", "all records"), ("pooled_without_lethal_rhythms", "without VF, VT, asystole")):
         p = report[name]
         print(f"\n{title}: {p['hours']:.2f} h")
         print(f"  beats      {_beats(p)}")
         print(f"  episodes   {p['episodes_alarmed']} of {p['episodes']} alarmed", end="")
         if "delay_median" in p:
-            print(f"; delay median {p['delay_median']}, 95th percentile {p['delay_p95']}, most {p['delay_max']} s", end="")
+            late = f"95th percentile {p['delay_p95']}, most {p['delay_max']} s"
+            print(f"; delay median {p['delay_median']}, {late}", end="")
         print(f"\n  false high-priority alarms  {p['false_alarms']} of {p['alarms_judged']}", end="")
         print(f", {p['false_alarms_per_10_hours']} in 10 h" if p["hours"] else "")
     print("\nResearch software, not a medical device.")
@@ -93,6 +95,4 @@ def _beats(row: dict[str, Any]) -> str:
     beats = row.get("beats")
     if not beats or "sensitivity" not in beats:
         return f"{'-':>8}{'-':>7}{'-':>8}{'-':>7}"
-    return (
-        f"{beats['missed']:>8}{beats['extra']:>7}{beats['sensitivity']:>8.2f}{beats['positive_predictivity']:>7.2f}"
-    )
+    return f"{beats['missed']:>8}{beats['extra']:>7}{beats['sensitivity']:>8.2f}{beats['positive_predictivity']:>7.2f}"

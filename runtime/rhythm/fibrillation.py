@@ -2,8 +2,8 @@
 
 Over the last three seconds of up to three leads:
 
-- leakage of the VF filter (Kuo and Dillman 1978, Computers in Cardiology 5:347): what is left when the signal is added to
-  itself half a mean period earlier. A sine leaves nothing; complexes with rest between them leave nearly all.
+- leakage of the VF filter (Kuo and Dillman 1978, Computers in Cardiology 5:347): what is left when the signal is added
+  to itself half a mean period earlier. A sine leaves nothing; complexes with rest between them leave nearly all.
 - concentration: the share of the power from 1.25 to 25 Hz that lies within a quarter around the highest peak
   (after the spectral methods of Barro et al. 1989, J Biomed Eng 11:320). Narrow complexes spread over many harmonics.
 

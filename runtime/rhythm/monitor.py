@@ -29,7 +29,7 @@ from .ventricular import Shapes
 from .voting import Voting
 
 PREFERENCE = ("II", "V2", "V5", "I", "V1", "V3", "V4", "V6")  # measured leads, those with tall QRS complexes first
-SETTLE_BLOCKS = 5  # after a lead returns, until what was before has left the filters: 79 samples, and a second for beats
+SETTLE_BLOCKS = 5  # after a lead returns, until what was before has left the filters: 79 samples, and a little
 FLAT_BLOCKS = 4  # a second without movement is a flat line, as for the model
 LOOK_SAMPLES = round(EVERY_SECONDS * 100)
 RELEARN_SECONDS = 20.0  # without a beat, after which whatever stands out is learned as one: electrodes may have moved
@@ -59,9 +59,7 @@ class RhythmMonitor:
         self._fibrillation = Fibrillation(self._settings.fibrillation_s)
         self._rate = Rate()
         ends = round(self._settings.end_s * RATE_HZ / BLOCK)
-        at_once = replace(
-            policy, smoothing_s=0.0, hysteresis=0.0, confirm_windows=1, confirm_of=1, end_windows=ends
-        )
+        at_once = replace(policy, smoothing_s=0.0, hysteresis=0.0, confirm_windows=1, confirm_of=1, end_windows=ends)
         self._machine = AlertMachine(RULES, at_once, kind="rule")
 
         self._lead_in = lead_in
@@ -122,10 +120,13 @@ class RhythmMonitor:
         moving = usable & ~flat
         all_flat = not moving.any()
         watched = usable if all_flat else moving
-        learning = self._detector.learning and self._detector.settled
+        unlearned = self._detector.learning
+        learning = unlearned and self._detector.settled
         strength, upper = self._voting.push(low, high, watched, learning)
         voices = watched & self._voting.voices
         self._take_beats(self._detector.push(strength.tolist(), upper.tolist()), voices)
+        if unlearned and not self._detector.learning:  # beats before this were learned from and not told
+            self._watched_since = self._time(self._end)
         if self._end % LOOK_SAMPLES == 0:
             self._fibrillation.look(self._filters.wave, watched)
         if all_flat and not (self._settings.flat_line_is_asystole and self._rate.last is not None):

@@ -15,8 +15,9 @@ HISTORY = 300  # samples of strength kept, so that a beat found late still tells
 LOUDEST = 3.0  # of a lead's usual beat: higher than any ectopic beat need be
 BACKGROUND_SAMPLES = 200  # that the background is averaged over: 2 s, which hold two or three beats
 ACTIVE_SAMPLES = 200  # 2 s, in which a beating heart shows
-ACTIVE, SILENT = 0.5, 0.25  # of its usual beat: while a lead shows more than the one, those with less than the other are
-# not quiet but dead (an amplifier that blocks after a shock of static, an electrode that dries), and have no voice
+# Of a lead's usual beat. While one shows more than ACTIVE, those with less than SILENT are not quiet but dead (an
+# amplifier that blocks after a shock of static, an electrode that dries), and have no voice.
+ACTIVE, SILENT = 0.5, 0.25
 WEIGH_BLOCKS = 2  # from one weighing of the leads to the next: half a second
 QUIETEST = 0.1  # background of a clean lead against its beats; a quieter one is no better
 LEVEL_BEATS = 8  # time constant of a lead's beat height, as long as the detector's memory
@@ -40,9 +41,9 @@ class Voting:
     ) -> tuple[FloatArray, FloatArray]:
         """Return the joined strength (BLOCK,) and its upper half (BLOCK,), about 1 at a beat; 0 without a usable lead.
 
-        low, high: squared envelopes (BLOCK, leads). The strength is their geometric mean; the upper half is the envelope
-        at 18 Hz, which T waves lack. usable: leads with a voice. learning: no beat is known yet; a lead's level is then
-        the highest that it had.
+        low, high: squared envelopes (BLOCK, leads). The strength is their geometric mean; the upper half is the
+        envelope at 18 Hz, which T waves lack. usable: leads with a voice. learning: no beat is known yet; a lead's
+        level is then the highest that it had.
         """
         high = np.sqrt(high)
         strength = np.sqrt(np.sqrt(low) * high)

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
-from ecg_edge.runtime.policy import _HINTS, DEFAULT_POLICY, LabelPolicy, Policy, PolicyError, load_policy
+from ecg_edge.runtime.policy import (
+    _HINTS,
+    _RULE_HINTS,
+    DEFAULT_POLICY,
+    LabelPolicy,
+    Policy,
+    PolicyError,
+    load_policy,
+)
+from ecg_edge.runtime.rhythm.rules import RULES
+from ecg_edge.runtime.rhythm.settings import RuleSettings
 
 DOCS = Path(__file__).parents[2] / "docs" / "events.md"
 # fmt: off
@@ -16,6 +26,7 @@ MERGED = [
     "PAC", "PVC", "LPR", "LQT", "QAb", "RAD", "SA", "SB", "NSR", "STach", "TAb", "TInv",
 ]
 # fmt: on
+RULE_LABELS = [rule.abbreviation for rule in RULES]
 SUPERCLASSES = ["NORM", "MI", "STTC", "CD", "HYP"]
 
 
@@ -29,33 +40,40 @@ def write(tmp_path):
     return write
 
 
-def test_built_in_policy_names_the_24_merged_classes_and_the_superclasses():
+def test_built_in_policy_names_the_24_merged_classes_the_superclasses_and_the_rules():
     assert len(MERGED) == 24
-    assert set(load_policy().labels) == {*MERGED, *SUPERCLASSES}
+    assert set(load_policy().labels) == {*MERGED, *SUPERCLASSES, *RULE_LABELS}
 
 
 def test_built_in_priorities_follow_bedside_usage():
     policy = load_policy()
-    assert {label for label in policy.labels if policy.of(label).priority == "medium"} == {"AF", "AFL", "Brady"}
+    assert {label for label in policy.labels if policy.of(label).priority == "medium"} == {
+        *("AF", "AFL", "Brady", "Pause")
+    }
+    high = {label for label in policy.labels if policy.of(label).priority == "high"}
+    assert high == {*RULE_LABELS} - {"Pause"}, "the model is too slow for what is high"
     assert {"NSR", "NORM", "SA"} <= {label for label in policy.labels if policy.of(label).priority == "none"}
-    assert not any(entry.latch for entry in policy.labels.values())
+    assert {label for label in policy.labels if policy.of(label).latch} == high
+    assert policy.suppressors("VT") == {"VF", "Asystole"}
     assert "AF" in policy.suppressors("PAC")
     assert "AFL" in policy.suppressors("SA")
     assert "CRBBB" in policy.suppressors("IRBBB")
 
 
 def test_a_label_without_entry_has_the_default_priority(write):
-    assert load_policy().of("VF") == LabelPolicy("low")
-    assert load_policy(write('default_priority = "none"')).of("VF") == LabelPolicy("none")
+    assert load_policy().of("X") == LabelPolicy("low")
+    assert load_policy(write('default_priority = "none"')).of("X") == LabelPolicy("none")
 
 
 def test_every_value_of_the_built_in_file_has_its_reason_before_it():
     lines = DEFAULT_POLICY.read_text().splitlines()
     for field in fields(Policy):
-        if field.name in ("labels", "chains", "confirm_of"):  # confirm_of shares the comment of confirm_windows
+        if field.name in ("labels", "chains", "rules", "confirm_of"):  # confirm_of shares the comment of confirm_windows
             continue
         row = next(k for k, text in enumerate(lines) if text.startswith(f"{field.name} = "))
         assert lines[row - 1].startswith("# "), field.name
+    for field in fields(RuleSettings):
+        assert any(text.startswith(f"{field.name} = ") for text in lines), field.name
 
 
 def test_a_file_overlays_only_what_it_names(write):
@@ -65,7 +83,7 @@ def test_a_file_overlays_only_what_it_names(write):
     assert policy.refractory_s == default.refractory_s
     assert policy.of("AF") == LabelPolicy("medium", threshold=0.3)
     assert policy.of("PVC") == default.of("PVC")
-    assert policy.suppressors("PAC") == {"AF"}
+    assert policy.suppressors("PAC") == {"AF", "VF", "Asystole"}
     assert policy.suppressors("SA") == set()
     assert policy.suppressors("IRBBB") == default.suppressors("IRBBB")
 
@@ -75,12 +93,12 @@ def test_an_empty_file_is_the_built_in_policy(write):
 
 
 def test_labels_of_the_bundle_may_be_named(write):
-    path = write('[labels]\nVF = { priority = "high", latch = true }\n[chains]\nVF = ["AF"]')
+    path = write('[labels]\nX = { priority = "high", latch = true }\n[chains]\nX = ["AF"]')
     with pytest.raises(PolicyError):
         load_policy(path)
-    policy = load_policy(path, labels=["VF"])
-    assert policy.of("VF").latch
-    assert policy.suppressors("PAC") == {"VF", "AF", "AFL"}, "chains are transitive"
+    policy = load_policy(path, labels=["X"])
+    assert policy.of("X").latch
+    assert policy.suppressors("PAC") == {"X", "AF", "AFL", "VF", "Asystole"}, "chains are transitive"
 
 
 def test_a_label_of_the_bundle_without_priority_has_the_default_one(write):
@@ -110,6 +128,12 @@ ERRORS = {
     "default_priority = 1": "default_priority: 1 has the wrong type; give text in quotes",
     "labels = 3": "labels: 3 has the wrong type; give a table",
     "chains = []": r"chains: \[\] has the wrong type; give a table",
+    "rules = 1": "rules: 1 has the wrong type; give a table",
+    "[rules]\nasystole = 4": r"rules.asystole: unknown key 'asystole'; did you mean asystole_s\?",
+    "[rules]\nasystole_s = '4'": "rules.asystole_s: '4' has the wrong type; give a number",
+    "[rules]\nasystole_s = 20": "rules.asystole_s: 20 is impossible; give a value from 2.5 to 10",
+    "[rules]\ntachy_beats = 17.0": "rules.tachy_beats: 17.0 has the wrong type; give a whole number",
+    "[rules]\npause_s = 5": r"rules.pause_s: 5 is longer than asystole_s \(4\); give a shorter pause",
     "[labels]\nAFib = { priority = 'low' }": r"labels.AFib: unknown label 'AFib'; did you mean AF\?",
     "[labels]\nAF = 'low'": "labels.AF: 'low' has the wrong type; give a table",
     "[labels]\nAF = { prio = 'low' }": r"labels.AF.prio: unknown key 'prio'; did you mean priority\?",
@@ -166,13 +190,19 @@ def test_impossible_settings_are_refused_in_code_too():
         replace(load_policy(), hysteresis=float("nan"))
 
 
+def assert_row(text, name, hint):
+    """Assert that the documentation has a row for a setting, with its range."""
+    span = "".join(f"{r.low:g}..{r.high:g}" for r in getattr(hint, "__metadata__", ()))
+    assert re.search(rf"^\| `{re.escape(name)}` \| [\w/]* ?\| {re.escape(span)} ?\|", text, flags=re.M), name
+
+
 def test_the_documentation_has_every_key_and_its_example_loads(write):
     text = DOCS.read_text()
     for field in fields(Policy):
-        if field.name not in ("labels", "chains"):
-            hint = _HINTS[field.name]
-            span = "".join(f"{r.low:g}..{r.high:g}" for r in getattr(hint, "__metadata__", ()))
-            assert re.search(rf"^\| `{field.name}` \| \w* ?\| {re.escape(span)} ?\|", text, flags=re.M), field.name
+        if field.name not in ("labels", "chains", "rules"):
+            assert_row(text, field.name, _HINTS[field.name])
+    for field in fields(RuleSettings):
+        assert_row(text, f"rules.{field.name}", _RULE_HINTS[field.name])
     for field in fields(LabelPolicy):
         assert f"| `labels.X.{field.name}` |" in text
     (example,) = re.findall(r"```toml\n(.*?)```", text, flags=re.S)
