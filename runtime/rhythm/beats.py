@@ -12,7 +12,8 @@ Cardiology 29:101), on another feature and with two changes for noise:
         |_/\\__ /        \\___/  \\____/\\/\\____/\\______/        \\__
                   |<-- 200 ms -->|  refractory: the highest peak within it stands for all
                   |<---- 360 ms ---->|  a peak in here without half the beat's upper frequencies is its T wave
-                  |<------ 1.5 RR ------>|  by then without a beat: the highest peak above a lower threshold was one
+                  |<------ 1.5 RR ------>|  by then without a beat: the highest peak above a lower threshold was one, or that
+        |                            with half the lower frequencies of a beat: wide beats are low in strength
 
 - In noise a peak that comes early for the rhythm needs more height.
 - A small peak less than 280 ms before a beat, taken for one at first, was its P wave and is taken back.
@@ -35,8 +36,9 @@ MEMORY = 8  # beats, noise peaks and intervals remembered
 NOISY, NOISIER = 0.15, 0.35  # noise against beats, from and up to which early peaks need more height
 EARLY = 0.85  # of the RR interval: a peak before that is early
 EARLY_RAISE = 2.0  # raise of the threshold right after a beat when it is noisy
-SETTLING = 60  # samples from the start that the filters' edge may have shaped
-LEARNING = 260  # samples from the start after which the highest peak so far is taken for a beat
+WIDE_SHARE = 0.5  # of the beats' lower frequencies: a peak with as much may be a wide beat that is low for its width
+SETTLING = 90  # samples from the start that the filters' edge may have shaped
+LEARNING = 300  # samples from the start after which the highest peak so far is taken for a beat
 FULL = 0.6  # joined strength of a highest peak in which the leads agree; below it there was no beat
 FIRST_LEVEL = 0.7  # of that peak: it may have been an ectopic beat, or noise
 
@@ -51,6 +53,16 @@ class Beat:
     """Joined strength, about 1; 0 takes the beat at `sample` back: it was a P wave."""
     sharpness: float
     """Envelope at 18 Hz against the geometric mean of those at 9 and 18 Hz: less for a wide beat."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Peak:
+    """A peak of the strength, and the highest upper and lower frequencies beside it."""
+
+    sample: int
+    height: float
+    upper: float
+    lower: float
 
 
 class BeatDetector:
@@ -68,6 +80,7 @@ class BeatDetector:
         """The last beat."""
         self._learned_at = LEARNING
         self._upper = 0.0  # upper frequencies of the last beat
+        self._lower = 0.0  # lower frequencies of the recent beats
         self._heights: list[float] = []
         self._noise: list[float] = []
         self._intervals: list[int] = []
@@ -75,9 +88,9 @@ class BeatDetector:
         self._threshold = 0.0
         self._noisiness = 0.0  # 0 to 1
         self._before = (0.0, 0.0)
-        self._pending: tuple[int, float, float] | None = None
-        self._missed: tuple[int, float, float] | None = None
-        self._recent: list[float] = [0.0] * 12  # upper frequencies of the last samples
+        self._pending: _Peak | None = None
+        self._missed: _Peak | None = None
+        self._recent = ([0.0] * 12, [0.0] * 12)  # upper and lower frequencies of the last samples
 
     @property
     def learning(self) -> bool:
@@ -92,7 +105,7 @@ class BeatDetector:
     @property
     def searched(self) -> int:
         """Sample up to which every peak has been judged."""
-        return self.end - REFRACTORY if self._pending is None else self._pending[0]
+        return self.end - REFRACTORY if self._pending is None else self._pending.sample
 
     def forget(self) -> None:
         """Drop what a break in the signal makes doubtful: peaks not yet judged, and the interval across it."""
@@ -107,33 +120,35 @@ class BeatDetector:
         self._heights, self._noise = [], []
         self._learned_at = self.end + LEARNING
 
-    def push(self, strength: list[float], upper: list[float]) -> list[Beat]:
-        """Take strengths and their upper halves, sample by sample, and return the beats that are now known."""
+    def push(self, strength: list[float], upper: list[float], lower: list[float]) -> list[Beat]:
+        """Take strengths and their halves, sample by sample, and return the beats that are now known."""
         found: list[Beat] = []
         before, last = self._before
-        recent = self._recent + upper
+        uppers, lowers = self._recent[0] + upper, self._recent[1] + lower
         for k, value in enumerate(strength):
             n = self.end + k
             if last > before and last >= value:
-                peak = (n - 1, last, max(recent[k + 5 : k + 13]))
+                around = slice(k + 5, k + 13)
+                peak = _Peak(n - 1, last, max(uppers[around]), max(lowers[around]))
                 if self._pending is None:
                     self._pending = peak
-                elif n - 1 - self._pending[0] >= REFRACTORY:
-                    found += self._judge(*self._pending)
+                elif n - 1 - self._pending.sample >= REFRACTORY:
+                    found += self._judge(self._pending)
                     self._pending = peak
-                elif last > self._pending[1]:
+                elif last > self._pending.height:
                     self._pending = peak
-            elif self._pending is not None and n - self._pending[0] > REFRACTORY:
-                found += self._judge(*self._pending)
+            elif self._pending is not None and n - self._pending.sample > REFRACTORY:
+                found += self._judge(self._pending)
                 self._pending = None
             before, last = last, value
         self._before = before, last
-        self._recent = recent[-12:]
+        self._recent = uppers[-12:], lowers[-12:]
         self.end += len(strength)
         return found + self._search_back()
 
-    def _judge(self, sample: int, height: float, upper: float) -> list[Beat]:
+    def _judge(self, peak: "_Peak") -> list[Beat]:
         """Return what a peak that is highest within the refractory time gives."""
+        sample, height = peak.sample, peak.height
         if not self.level:
             if sample >= self._learned_at - LEARNING + SETTLING:
                 self._heights.append(height)
@@ -145,32 +160,35 @@ class BeatDetector:
         needed = self._threshold
         if self._noisiness and since < EARLY * self._interval:
             needed *= 1 + EARLY_RAISE * self._noisiness * (1 - since / (EARLY * self._interval))
-        t_wave = since < T_WAVE_WITHIN and upper < T_WAVE_SHARE * self._upper
+        t_wave = since < T_WAVE_WITHIN and peak.upper < T_WAVE_SHARE * self._upper
         if height > needed and not t_wave:
             p_wave = self.last is not None and since < P_WAVE_WITHIN and self.last.height < P_WAVE_SHARE * height
-            return ([self._take_back()] if p_wave else []) + [self._beat(sample, height, upper)]
+            return ([self._take_back()] if p_wave else []) + [self._beat(peak)]
         if height < needed:
             self._noise = [*self._noise, height][-MEMORY:]
             self._adapt()
-        if since >= T_WAVE_WITHIN and (self._missed is None or height > self._missed[1]):
-            self._missed = (sample, height, upper)
+        if since >= T_WAVE_WITHIN and (self._missed is None or height > self._missed.height):
+            self._missed = peak
         return []
 
     def _search_back(self) -> list[Beat]:
         """Return the beat that must have been missed, if one must."""
         if self._missed is None or self.last is None or self.end - self.last.sample < SEARCH_BACK * self._interval:
             return []
-        sample, height, upper = self._missed
         lower = LOWER_THRESHOLD * (self._threshold + self._noisiness * self.noise)
-        if height <= max(lower, LOWEST * self.level):
-            return []
-        return [self._beat(sample, height, upper)]
+        high = self._missed.height > max(lower, LOWEST * self.level)
+        wide = self._missed.lower > WIDE_SHARE * self._lower
+        if wide and not high:  # its likes were taken for noise
+            self._noise = [peak for peak in self._noise if peak < self._missed.height / 2]
+        return [self._beat(self._missed)] if high or wide else []
 
-    def _beat(self, sample: int, height: float, upper: float) -> Beat:
+    def _beat(self, peak: "_Peak") -> Beat:
+        sample, height = peak.sample, peak.height
         if self.last is not None:
             self._intervals = [*self._intervals, sample - self.last.sample][-MEMORY:]
-        self.last = Beat(sample, height, upper / height)
-        self._upper = upper
+        self.last = Beat(sample, height, peak.upper / height)
+        self._upper = peak.upper
+        self._lower += (peak.lower - self._lower) / MEMORY if self._lower else peak.lower
         self._missed = None
         # An artifact must not lift the threshold beyond the beats that follow it.
         self._heights = [*self._heights, min(height, 2 * self.level)][-MEMORY:]

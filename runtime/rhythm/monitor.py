@@ -122,9 +122,9 @@ class RhythmMonitor:
         watched = usable if all_flat else moving
         unlearned = self._detector.learning
         learning = unlearned and self._detector.settled
-        strength, upper = self._voting.push(low, high, watched, learning)
+        strength, upper, lower = self._voting.push(low, high, watched, learning).tolist()
         voices = watched & self._voting.voices
-        self._take_beats(self._detector.push(strength.tolist(), upper.tolist()), voices)
+        self._take_beats(self._detector.push(strength, upper, lower), voices)
         if unlearned and not self._detector.learning:  # beats before this were learned from and not told
             self._watched_since = self._time(self._end)
         if self._end % LOOK_SAMPLES == 0:
@@ -203,7 +203,7 @@ class RhythmMonitor:
         last = self._rate.last
         since = max(self._quiet_from, self._watched_since, self._watched_since if last is None else last)
         now = self._time(self._end)
-        if now - since > (LEARN_SECONDS if self._detector.learning else RELEARN_SECONDS):
+        if now - since > (LEARN_SECONDS if last is None else RELEARN_SECONDS):
             self._quiet_from = now
             self._detector.relearn()
             self._voting.relearn()

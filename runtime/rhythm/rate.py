@@ -1,6 +1,8 @@
 """Heart rate from the times of beats, and what a run of beats says of it."""
 
 from collections import deque
+from itertools import islice, pairwise
+from statistics import fmean, median
 
 AVERAGED = 8  # beats' intervals in the displayed rate, as many as monitors commonly use
 FEWEST = 3  # intervals below which no rate is given
@@ -51,12 +53,16 @@ class Rate:
         mean = (newest - oldest) / n
         return 60 / mean if now - newest <= 1.5 * mean else 60 * (n + 1) / (now - oldest)
 
-    def over(self, beats: int) -> tuple[float, float] | None:
-        """Return the mean rate of the last `beats` beats and the time of the first of them; None for fewer."""
+    def over(self, beats: int) -> tuple[float, float, float] | None:
+        """Return mean rate, rate of the median interval, and time of the first of the last `beats` beats.
+
+        None for fewer beats.
+        """
         if len(self._beats) < beats:
             return None
-        newest, oldest = self._beats[0][0], self._beats[beats - 1][0]
-        return 60 * (beats - 1) / (newest - oldest), oldest
+        times = [time for time, _ in islice(self._beats, beats)]
+        intervals = [later - earlier for later, earlier in pairwise(times)]
+        return 60 / fmean(intervals), 60 / median(intervals), times[-1]
 
     def ventricular_run(self) -> int:
         """Return how many ventricular beats stand in a row now."""

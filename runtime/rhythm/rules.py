@@ -5,7 +5,7 @@
 | Asystole | no QRS complex for `asystole_s`, no fibrillation, and no noise that could hide one |
 | VF | fibrillation or flutter for `fibrillation_s` |
 | VT | `ventricular_beats` ventricular beats in a row at more than `ventricular_bpm` |
-| ExtremeBrady | the last `brady_beats` beats at less than `brady_bpm` |
+| ExtremeBrady | the last `brady_beats` beats at less than `brady_bpm`, by mean and median interval |
 | ExtremeTachy | the last `tachy_beats` beats at more than `tachy_bpm` |
 | Pause | no QRS complex for `pause_s` |
 
@@ -71,13 +71,12 @@ def findings(seen: Seen, rate: Rate, settings: RuleSettings) -> Mapping[str, flo
     if last is None or quiet > STALE:
         return found
     n = settings.ventricular_beats
-    run = rate.over(n)
-    if run is not None and rate.ventricular_run() >= n and run[0] > settings.ventricular_bpm:
-        found["VT"] = run[1]
+    if rate.ventricular_run() >= n and (run := rate.over(n)) and run[0] > settings.ventricular_bpm:
+        found["VT"] = run[2]
     slow = rate.over(settings.brady_beats)
-    if slow is not None and slow[0] < settings.brady_bpm:
-        found["ExtremeBrady"] = slow[1]
+    if slow and max(slow[:2]) < settings.brady_bpm:  # the median too: one pause is no bradycardia
+        found["ExtremeBrady"] = slow[2]
     fast = rate.over(settings.tachy_beats)
-    if fast is not None and fast[0] > settings.tachy_bpm:
-        found["ExtremeTachy"] = fast[1]
+    if fast and fast[0] > settings.tachy_bpm:
+        found["ExtremeTachy"] = fast[2]
     return found

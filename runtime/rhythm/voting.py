@@ -21,7 +21,7 @@ ACTIVE, SILENT = 0.5, 0.25
 WEIGH_BLOCKS = 2  # from one weighing of the leads to the next: half a second
 QUIETEST = 0.1  # background of a clean lead against its beats; a quieter one is no better
 LEVEL_BEATS = 8  # time constant of a lead's beat height, as long as the detector's memory
-LOWEST_LEVEL = 20.0  # microvolts of strength: a QRS complex of about 0.1 mV; a lead with lower ones finds no beats
+LOWEST_LEVEL = 35.0  # microvolts of strength: a QRS complex of about 0.15 mV; noise of electrodes stays below
 
 
 class Voting:
@@ -34,19 +34,22 @@ class Voting:
         self._limit = LOUDEST * self._level
         self._usable = np.zeros(leads, dtype=np.bool_)
         self._history = np.zeros((HISTORY, leads))
+        self._views = np.zeros((3, BLOCK, leads))
         self._end = 0  # samples so far
 
     def push(
         self, low: FloatArray, high: FloatArray, usable: npt.NDArray[np.bool_], learning: bool
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return the joined strength (BLOCK,) and its upper half (BLOCK,), about 1 at a beat; 0 without a usable lead.
+    ) -> FloatArray:
+        """Return strength, upper and lower half, (3, BLOCK), joined over the leads; 0 without a usable lead.
 
-        low, high: squared envelopes (BLOCK, leads). The strength is their geometric mean; the upper half is the
-        envelope at 18 Hz, which T waves lack. usable: leads with a voice. learning: no beat is known yet; a lead's
+        low, high: squared envelopes (BLOCK, leads). The strength is their geometric mean, about 1 at a beat; the upper
+        half is the envelope at 18 Hz, which T waves lack, the lower that at 9 Hz, which wide beats have. usable: leads with a voice. learning: no beat is known yet; a lead's
         level is then the highest that it had.
         """
-        high = np.sqrt(high)
-        strength = np.sqrt(np.sqrt(low) * high)
+        self._views[1] = np.sqrt(high, out=high)
+        self._views[2] = np.sqrt(low, out=low)
+        low *= high
+        strength = np.sqrt(low, out=self._views[0])
         self._history[:-BLOCK] = self._history[BLOCK:]
         self._history[-BLOCK:] = strength
         self._end += BLOCK
@@ -54,7 +57,8 @@ class Voting:
             np.maximum(self._level, strength.max(axis=0), out=self._level)
         if learning or self._end % (WEIGH_BLOCKS * BLOCK) == 0 or (usable != self._usable).any():
             self._weigh(usable)
-        return np.minimum(strength, self._limit) @ self._weight, np.minimum(high, self._limit) @ self._weight
+        joined: FloatArray = np.minimum(self._views, self._limit) @ self._weight
+        return joined
 
     def _weigh(self, usable: npt.NDArray[np.bool_]) -> None:
         """Give each usable lead its weight, which also divides by its level."""
