@@ -120,8 +120,11 @@ class BeatDetector:
         self._heights, self._noise = [], []
         self._learned_at = self.end + LEARNING
 
-    def push(self, strength: list[float], upper: list[float], lower: list[float]) -> list[Beat]:
-        """Take strengths and their halves, sample by sample, and return the beats that are now known."""
+    def push(self, strength: list[float], upper: list[float], lower: list[float], trust_wide: bool) -> list[Beat]:
+        """Take strengths and their halves, sample by sample, and return the beats that are now known.
+
+        trust_wide: whether a peak may be a beat for its lower frequencies alone.
+        """
         found: list[Beat] = []
         before, last = self._before
         uppers, lowers = self._recent[0] + upper, self._recent[1] + lower
@@ -144,7 +147,7 @@ class BeatDetector:
         self._before = before, last
         self._recent = uppers[-12:], lowers[-12:]
         self.end += len(strength)
-        return found + self._search_back()
+        return found + self._search_back(trust_wide)
 
     def _judge(self, peak: "_Peak") -> list[Beat]:
         """Return what a peak that is highest within the refractory time gives."""
@@ -171,13 +174,13 @@ class BeatDetector:
             self._missed = peak
         return []
 
-    def _search_back(self) -> list[Beat]:
+    def _search_back(self, trust_wide: bool) -> list[Beat]:
         """Return the beat that must have been missed, if one must."""
         if self._missed is None or self.last is None or self.end - self.last.sample < SEARCH_BACK * self._interval:
             return []
         lower = LOWER_THRESHOLD * (self._threshold + self._noisiness * self.noise)
         high = self._missed.height > max(lower, LOWEST * self.level)
-        wide = self._missed.lower > WIDE_SHARE * self._lower
+        wide = trust_wide and self._missed.lower > WIDE_SHARE * self._lower
         if wide and not high:  # its likes were taken for noise
             self._noise = [peak for peak in self._noise if peak < self._missed.height / 2]
         return [self._beat(self._missed)] if high or wide else []

@@ -33,6 +33,7 @@ SETTLE_BLOCKS = 5  # after a lead returns, until what was before has left the fi
 FLAT_BLOCKS = 4  # a second without movement is a flat line, as for the model
 LOOK_SAMPLES = round(EVERY_SECONDS * 100)
 RELEARN_SECONDS = 20.0  # without a beat, after which whatever stands out is learned as one: electrodes may have moved
+AFTERMATH_SAMPLES = 2000  # 20 s after fibrillation, in which slow waves must not hide an asystole by passing for beats
 LEARN_SECONDS = 5.0  # in which a heart shows beats enough to learn one from; otherwise another try
 RATE_HZ = 100  # model rate
 
@@ -69,6 +70,8 @@ class RhythmMonitor:
         self._names: dict[bytes, tuple[str, ...]] = {}
         self._watched_since = 0.0
         self._blind = False
+        self._fibrillated = -AFTERMATH_SAMPLES  # sample of the last look that scored as fibrillation
+        self._beating = False  # whether a beat has ever been seen
         self._asystole = False
         self._quiet_from = 0.0
         self.beats: list[tuple[float, bool]] = []
@@ -123,12 +126,15 @@ class RhythmMonitor:
         unlearned = self._detector.learning
         learning = unlearned and self._detector.settled
         strength, upper, lower = self._voting.push(low, high, watched, learning).tolist()
+        trust_wide = self._end - self._fibrillated > AFTERMATH_SAMPLES
         voices = watched & self._voting.voices
-        self._take_beats(self._detector.push(strength, upper, lower), voices)
+        self._take_beats(self._detector.push(strength, upper, lower, trust_wide), voices)
         if unlearned and not self._detector.learning:  # beats before this were learned from and not told
             self._watched_since = self._time(self._end)
         if self._end % LOOK_SAMPLES == 0:
             self._fibrillation.look(self._filters.wave, watched)
+            if self._fibrillation.score > SCORE:
+                self._fibrillated = self._end
         if all_flat and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
             self._watched_since = self._time(self._end)
         found = findings(self._seen(), self._rate, self._settings)
@@ -186,13 +192,14 @@ class RhythmMonitor:
             self._rate.beat(time, ventricular)
             self._voting.beat(beat.sample, voices)
             self.beats.append((time, ventricular))
+            self._beating = True
 
     def _seen(self) -> Seen:
         detector = self._detector
         return Seen(
             time=self._time(detector.searched),
             watched_since=self._watched_since,
-            learned=not detector.learning,
+            learned=self._beating,
             noise=detector.noise / detector.level if detector.level else 0.0,
             fibrillating=self._fibrillation.score > SCORE,
             fibrillation=self._fibrillation.present,

@@ -46,7 +46,7 @@ class Seen:
     watched_since: float
     """Since when a lead has been usable without a break."""
     learned: bool
-    """Whether it is known what a beat looks like."""
+    """Whether a beat has ever been seen."""
     noise: float
     """Height of the noise peaks against the beats, 0 while nothing is known of them."""
     fibrillating: bool

@@ -37,9 +37,7 @@ class Voting:
         self._views = np.zeros((3, BLOCK, leads))
         self._end = 0  # samples so far
 
-    def push(
-        self, low: FloatArray, high: FloatArray, usable: npt.NDArray[np.bool_], learning: bool
-    ) -> FloatArray:
+    def push(self, low: FloatArray, high: FloatArray, usable: npt.NDArray[np.bool_], learning: bool) -> FloatArray:
         """Return strength, upper and lower half, (3, BLOCK), joined over the leads; 0 without a usable lead.
 
         low, high: squared envelopes (BLOCK, leads). The strength is their geometric mean, about 1 at a beat; the upper

@@ -68,7 +68,12 @@ def test_a_label_without_entry_has_the_default_priority(write):
 def test_every_value_of_the_built_in_file_has_its_reason_before_it():
     lines = DEFAULT_POLICY.read_text().splitlines()
     for field in fields(Policy):
-        if field.name in ("labels", "chains", "rules", "confirm_of"):  # confirm_of shares the comment of confirm_windows
+        if field.name in (
+            "labels",
+            "chains",
+            "rules",
+            "confirm_of",
+        ):  # confirm_of shares the comment of confirm_windows
             continue
         row = next(k for k, text in enumerate(lines) if text.startswith(f"{field.name} = "))
         assert lines[row - 1].startswith("# "), field.name
