@@ -295,10 +295,12 @@ def _pooled(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     if hours:
         pooled["false_alarms_per_10_hours"] = round(10 * false / hours, 2)
-    if delays:
-        median, late = np.percentile(delays, [50, 95])
+    waited = [d for d in delays if d > 0]  # an alarm that was on already says nothing of how long one takes
+    pooled["already_alarmed"] = len(delays) - len(waited)
+    if waited:
+        median, late = np.percentile(waited, [50, 95])
         pooled |= {"delay_median": round(float(median), 2), "delay_p95": round(float(late), 2)}
-        pooled["delay_max"] = max(delays)
+        pooled["delay_max"] = max(waited)
     if beats:
         pooled["beats"] = _share(*(sum(b[key] for b in beats) for key in ("true", "missed", "extra")))
     return pooled

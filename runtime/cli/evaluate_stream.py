@@ -82,7 +82,8 @@ def _show(report: dict[str, Any]) -> None:
         p = report[name]
         print(f"\n{title}: {p['hours']:.2f} h")
         print(f"  beats      {_beats(p)}")
-        print(f"  episodes   {p['episodes_alarmed']} of {p['episodes']} alarmed", end="")
+        already = f"{p['already_alarmed']} of them already at the onset"
+        print(f"  episodes   {p['episodes_alarmed']} of {p['episodes']} alarmed, {already}", end="")
         if "delay_median" in p:
             late = f"95th percentile {p['delay_p95']}, most {p['delay_max']} s"
             print(f"; delay median {p['delay_median']}, {late}", end="")

@@ -1,7 +1,7 @@
 """Where the beats are: peaks of the joined strength against an adaptive threshold.
 
 The rules are those of Hamilton and Tompkins 1986 (IEEE Trans Biomed Eng 33:1157) and of Hamilton 2002 (Computers in
-Cardiology 29:101), on another feature and with two changes for noise:
+Cardiology 29:101), on another feature and with changes:
 
     strength
         |          QRS                                 QRS
@@ -12,10 +12,10 @@ Cardiology 29:101), on another feature and with two changes for noise:
         |_/\\__ /        \\___/  \\____/\\/\\____/\\______/        \\__
                   |<-- 200 ms -->|  refractory: the highest peak within it stands for all
                   |<---- 360 ms ---->|  a peak in here without half the beat's upper frequencies is its T wave
-                  |<------ 1.5 RR ------>|  by then without a beat: the highest peak above a lower threshold was one, or that
-        |                            with half the lower frequencies of a beat: wide beats are low in strength
+                  |<------ 1.5 RR ------>|  by then without a beat: the highest peak above a lower threshold was one
 
 - In noise a peak that comes early for the rhythm needs more height.
+- Searching back also finds a peak with half the lower frequencies of the usual beat: wide beats are low in strength.
 - A small peak less than 280 ms before a beat, taken for one at first, was its P wave and is taken back.
 """
 

@@ -40,9 +40,9 @@ class Voting:
     def push(self, low: FloatArray, high: FloatArray, usable: npt.NDArray[np.bool_], learning: bool) -> FloatArray:
         """Return strength, upper and lower half, (3, BLOCK), joined over the leads; 0 without a usable lead.
 
-        low, high: squared envelopes (BLOCK, leads). The strength is their geometric mean, about 1 at a beat; the upper
-        half is the envelope at 18 Hz, which T waves lack, the lower that at 9 Hz, which wide beats have. usable: leads with a voice. learning: no beat is known yet; a lead's
-        level is then the highest that it had.
+        low, high: squared envelopes (BLOCK, leads). The strength is their geometric mean, about 1 at a beat; the
+        upper half is the envelope at 18 Hz, which T waves lack, the lower that at 9 Hz, which wide beats have. usable:
+        leads with a voice. learning: no beat is known yet; a lead's level is then the highest that it had.
         """
         self._views[1] = np.sqrt(high, out=high)
         self._views[2] = np.sqrt(low, out=low)
