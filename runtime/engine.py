@@ -5,6 +5,7 @@ on the machine (sequence numbers, time of day, latency) is stamped on by the cal
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -249,6 +250,8 @@ class Engine:
 
     def _tell_states(self, states: LeadStates, time: float) -> list[Event]:
         """Return the technical events of leads whose state has changed."""
+        if not states.any and not self._states:
+            return []
         events: list[Event] = []
         for code, mask, begins, ends in (
             ("lead_off", states.off, "electrode off or samples missing", "connected again"),
@@ -274,6 +277,8 @@ class Engine:
                 text = f"{', '.join(begun)}: {begins}"
                 events.append(Technical(time=time, code=code, phase="new", message=text, leads=begun))
             self._states[code] = now
+            if not now:
+                del self._states[code]
         return events
 
     def _tell_nothing_usable(self, nothing: bool, time: float) -> list[Event]:
@@ -299,4 +304,9 @@ class Engine:
 
 
 def _names(mask: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-    return tuple(lead for lead, there in zip(LEADS, mask.tolist(), strict=True) if there)
+    return _names_of(mask.tobytes())
+
+
+@lru_cache(maxsize=256)
+def _names_of(mask: bytes) -> tuple[str, ...]:
+    return tuple(lead for lead, there in zip(LEADS, mask, strict=True) if there)
