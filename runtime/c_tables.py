@@ -141,7 +141,7 @@ def _source(contract: Contract) -> str:
             _array("const int16_t", "ecg_stft_cosine", cosine),
             _array("const uint8_t", "ecg_stft_log_fraction", fraction),
         )
-    )[:-1]
+    )
 
 
 def _cosine(length: int) -> list[int]:

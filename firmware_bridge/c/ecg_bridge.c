@@ -14,12 +14,12 @@ uint16_t ecg_bridge_join(ecg_bridge_t *b, const int32_t *counts, unsigned channe
 
     for (unsigned c = 0; c < channels; c++) {
         int32_t count = counts[c];
-        if ((missing >> c & 1u) != 0 || count >= ECG_COUNT_LIMIT || count <= -ECG_COUNT_LIMIT) {
+        if (((uint32_t)missing >> c & 1u) != 0 || count >= ECG_COUNT_LIMIT || count <= -ECG_COUNT_LIMIT) {
             off |= 1u << c;
             b->invalid_samples++;
             continue;
         }
-        if ((b->off >> c & 1u) != 0) {
+        if (((uint32_t)b->off >> c & 1u) != 0) {
             int32_t offset = b->held[c] - count;
             int near = offset <= ECG_REBASE_LIMIT && offset >= -ECG_REBASE_LIMIT;
             b->offset[c] = near ? offset : 0;

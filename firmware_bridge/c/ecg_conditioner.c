@@ -25,7 +25,7 @@ int ecg_conditioner_init(ecg_conditioner_t *c, const ecg_resampler_t *resampler,
         return 0;
     }
     for (unsigned k = 0; k < ECG_LEADS; k++) {
-        leads += (size_t)(c->leads.present >> k & 1u);
+        leads += (size_t)((uint32_t)c->leads.present >> k & 1u);
     }
     if (pv_per_lsb == 0 || pv_per_lsb > 100000000u ||
         words < ECG_CONDITIONER_WORDS((size_t)resampler->taps, (size_t)channels, leads)) {
@@ -156,7 +156,7 @@ static int work(ecg_conditioner_t *c, ecg_conditioned_t *out)
     for (unsigned k = 0; k < ECG_LEADS; k++) {
         int32_t value;
         int64_t volts;
-        if ((c->leads.present >> k & 1u) == 0) {
+        if (((uint32_t)c->leads.present >> k & 1u) == 0) {
             if (gives) {
                 out->microvolts[k] = 0;
             }
