@@ -14,7 +14,8 @@ uint16_t ecg_bridge_join(ecg_bridge_t *b, const int32_t *counts, unsigned channe
 
     for (unsigned c = 0; c < channels; c++) {
         int32_t count = counts[c];
-        if (((uint32_t)missing >> c & 1u) != 0 || count >= ECG_COUNT_LIMIT || count <= -ECG_COUNT_LIMIT) {
+        if (((uint32_t)missing >> c & 1u) != 0 || count >= ECG_COUNT_LIMIT ||
+            count <= -ECG_COUNT_LIMIT) {
             off |= 1u << c;
             b->invalid_samples++;
             continue;

@@ -10,12 +10,12 @@
 #include <stdint.h>
 
 #define ECG_BRIDGE_CHANNELS 16u
-#define ECG_COUNT_LIMIT 8388607   /* 2^23 - 1: counts at or beyond it are the end of scale */
-#define ECG_REBASE_LIMIT 4194304  /* 2^22: beyond, a step is taken, so that sums fit 24 bits + 1 */
+#define ECG_COUNT_LIMIT 8388607  /* 2^23 - 1: counts at or beyond it are the end of scale */
+#define ECG_REBASE_LIMIT 4194304 /* 2^22: beyond, a step is taken, so that sums fit 24 bits + 1 */
 
 typedef struct {
-    uint32_t invalid_samples; /* single samples that were missing or at the end of scale */
-    uint16_t off;             /* bit c: the last sample of channel c was one of those */
+    uint32_t invalid_samples;          /* single samples that were missing or at the end of scale */
+    uint16_t off;                      /* bit c: the last sample of channel c was one of those */
     int32_t held[ECG_BRIDGE_CHANNELS]; /* last value of the bridged signal */
     int32_t offset[ECG_BRIDGE_CHANNELS];
 } ecg_bridge_t;

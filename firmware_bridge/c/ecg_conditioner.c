@@ -4,11 +4,11 @@
 
 #include "ecg_shift.h"
 
-#define BOXCAR ECG_HIGHPASS_BOXCAR     /* both moving averages; a power of two */
-#define DELAY ((int32_t)BOXCAR - 1)    /* of the high-pass, in model samples */
-#define RING ECG_HIGHPASS_WORDS        /* 2 * BOXCAR, and what a uint8_t counts round */
+#define BOXCAR ECG_HIGHPASS_BOXCAR  /* both moving averages; a power of two */
+#define DELAY ((int32_t)BOXCAR - 1) /* of the high-pass, in model samples */
+#define RING ECG_HIGHPASS_WORDS     /* 2 * BOXCAR, and what a uint8_t counts round */
 #define WEIGHT ((int64_t)BOXCAR * BOXCAR)
-#define PV_PER_THIRTYSECOND 2000000    /* picovolts of 32 times 1/16 microvolt */
+#define PV_PER_THIRTYSECOND 2000000 /* picovolts of 32 times 1/16 microvolt */
 #define MODEL_RATE ((uint32_t)ECG_MODEL_RATE)
 
 typedef char ecg_ring_is_two_boxcars[RING == 2u * BOXCAR && RING == 256u ? 1 : -1];
@@ -131,8 +131,8 @@ static int32_t to_sixteenths(ecg_conditioner_t *c, int64_t half)
  * and sum the sum of BOXCAR y. Integers, so they never drift. */
 static int64_t highpass(ecg_conditioner_t *c, unsigned k, int32_t *past, int32_t value)
 {
-    int64_t oldest = past[c->newest];                           /* x[n - 2 BOXCAR] */
-    int64_t middle = past[(c->newest + BOXCAR) % RING];         /* x[n - BOXCAR] */
+    int64_t oldest = past[c->newest];                                   /* x[n - 2 BOXCAR] */
+    int64_t middle = past[(c->newest + BOXCAR) % RING];                 /* x[n - BOXCAR] */
     int64_t center = past[(c->newest + RING - (uint32_t)DELAY) % RING]; /* x[n - DELAY] */
 
     past[c->newest] = value;

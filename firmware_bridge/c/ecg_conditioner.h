@@ -35,7 +35,7 @@
 #include "ecg_leads.h"
 #include "ecg_tables.h"
 
-#define ECG_HIGHPASS_WORDS 256u /* the cascade of two moving averages of 128 reaches back so far */
+#define ECG_HIGHPASS_WORDS 256u /* two moving averages of 128 reach back so far */
 
 /* Words of int32_t that ecg_conditioner_init wants for a table of `taps` taps, `channels`
  * channels and `leads` leads present: 12 where two of I, II, III are measured. */
@@ -49,18 +49,18 @@ typedef struct {
 } ecg_conditioned_t;
 
 typedef struct {
-    uint32_t saturated; /* values that did not fit: int16 at the end, or 8.4 V before high-pass */
-    ecg_leads_t leads;  /* leads.present tells which leads come out */
+    uint32_t saturated;  /* values that did not fit: int16 at the end, or 8.4 V before high-pass */
+    ecg_leads_t leads;   /* leads.present tells which leads come out */
     ecg_bridge_t bridge; /* bridge.invalid_samples counts what was bridged */
     /* State, not for the caller. */
     const ecg_resampler_t *resampler;
     uint32_t pv_per_lsb;
     uint32_t channels;
-    int32_t *history; /* of each channel `taps` bridged counts, a ring */
-    int32_t *past;    /* of each lead present 256 values in 1/16 microvolt, a ring */
-    uint32_t head;    /* place in `history` of the oldest frame */
-    int32_t wait;     /* frames until the next sample can be resampled */
-    uint32_t phase;   /* of that sample behind a frame, in 1 / (100 rate) s */
+    int32_t *history;    /* of each channel `taps` bridged counts, a ring */
+    int32_t *past;       /* of each lead present 256 values in 1/16 microvolt, a ring */
+    uint32_t head;       /* place in `history` of the oldest frame */
+    int32_t wait;        /* frames until the next sample can be resampled */
+    uint32_t phase;      /* of that sample behind a frame, in 1 / (100 rate) s */
     uint32_t span_phase; /* as phase, of the model sample that arriving frames belong to */
     int32_t span_left;   /* frames until the next one */
     int32_t lead_in;     /* samples until the first output */
@@ -69,7 +69,7 @@ typedef struct {
     uint8_t span_at; /* place in `touched` of the model sample that arriving frames belong to */
     uint8_t newest;  /* place in `past` of the newest sample */
     uint16_t touched[ECG_HIGHPASS_WORDS]; /* of each model sample the leads that were bridged */
-    int64_t slope[ECG_LEADS]; /* running sums of the high-pass */
+    int64_t slope[ECG_LEADS];             /* running sums of the high-pass */
     int64_t sum[ECG_LEADS];
 } ecg_conditioner_t;
 

@@ -7,9 +7,11 @@
 #define NONE 255u
 
 /* Each limb lead in half counts from the pair of bipolar leads at hand: (first, second). */
-static const int8_t FROM_I_II[LIMB_LEADS][2] = {{2, 0}, {0, 2}, {-2, 2}, {-1, -1}, {2, -1}, {-1, 2}};
+static const int8_t FROM_I_II[LIMB_LEADS][2] = {{2, 0},   {0, 2},  {-2, 2},
+                                                {-1, -1}, {2, -1}, {-1, 2}};
 static const int8_t FROM_I_III[LIMB_LEADS][2] = {{2, 0}, {2, 2}, {0, 2}, {-2, -1}, {1, -1}, {1, 2}};
-static const int8_t FROM_II_III[LIMB_LEADS][2] = {{2, -2}, {2, 0}, {0, 2}, {-2, 1}, {1, -2}, {1, 1}};
+static const int8_t FROM_II_III[LIMB_LEADS][2] = {{2, -2}, {2, 0},  {0, 2},
+                                                  {-2, 1}, {1, -2}, {1, 1}};
 
 int ecg_leads_init(ecg_leads_t *leads, const uint8_t *codes, unsigned channels)
 {
@@ -72,8 +74,8 @@ void ecg_leads_derive(const ecg_leads_t *leads, const int32_t *counts, int32_t h
 void ecg_leads_derive_wide(const ecg_leads_t *leads, const int64_t *sums, int64_t half[ECG_LEADS])
 {
     for (unsigned k = 0; k < ECG_LEADS; k++) {
-        half[k] = leads->of[k].a * sums[leads->of[k].from_a] +
-                  leads->of[k].b * sums[leads->of[k].from_b];
+        half[k] =
+            leads->of[k].a * sums[leads->of[k].from_a] + leads->of[k].b * sums[leads->of[k].from_b];
     }
 }
 

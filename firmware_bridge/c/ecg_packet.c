@@ -73,8 +73,8 @@ static int payload_bytes(const ecg_packet_t *packet)
         }
         return (int)ECG_HELLO_BYTES((unsigned)hello->channels, (unsigned)hello->text_length);
     case ECG_SAMPLES:
-        if (samples->channels == 0 || samples->channels > ECG_MAX_CHANNELS || samples->frames == 0 ||
-            samples->frames > ecg_max_frames(samples->channels) ||
+        if (samples->channels == 0 || samples->channels > ECG_MAX_CHANNELS ||
+            samples->frames == 0 || samples->frames > ecg_max_frames(samples->channels) ||
             (uint32_t)samples->lead_off >> samples->channels != 0) {
             return -1;
         }

@@ -30,8 +30,8 @@
 #include "ecg_cobs.h"
 
 #define ECG_VERSION 1u
-#define ECG_MAX_CHANNELS 16u  /* bits of the lead-off mask */
-#define ECG_MAX_FIRMWARE 32u  /* bytes of the firmware text */
+#define ECG_MAX_CHANNELS 16u /* bits of the lead-off mask */
+#define ECG_MAX_FIRMWARE 32u /* bytes of the firmware text */
 #define ECG_HEADER_BYTES 12u
 #define ECG_CRC_BYTES 2u
 #define ECG_MAX_CONTENT 4093u /* header and payload; within it the CRC finds any 3 wrong bits */
@@ -43,7 +43,8 @@
 #define ECG_STATUS_BYTES 7u
 #define ECG_SET_RATE_BYTES 2u
 #define ECG_ACK_BYTES 4u
-#define ECG_PACKET_BYTES(payload) (ECG_COBS_BOUND(ECG_HEADER_BYTES + (payload) + ECG_CRC_BYTES) + 1u)
+#define ECG_PACKET_BYTES(payload) \
+    (ECG_COBS_BOUND(ECG_HEADER_BYTES + (payload) + ECG_CRC_BYTES) + 1u)
 
 /* Types of packets. */
 enum {

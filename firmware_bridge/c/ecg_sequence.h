@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ECG_REORDER_WINDOW 64u     /* packets back to which a number may be late or doubled */
+#define ECG_REORDER_WINDOW 64u      /* packets back to which a number may be late or doubled */
 #define ECG_CLOCK_SLACK_US 1000000u /* packets may wait this long in different queues */
 
 typedef struct {

@@ -7,8 +7,8 @@
  * The power is below 2^53; its log2 is looked up from the leading bit and the eight after it, in
  * steps of 1/8 octave (0.376 dB), from 2^4 to 2^36 microvolts squared.
  *
- * Feed it a frame every ECG_STFT_HOP samples of each conditioned lead. No state, no heap; about
- * 400 bytes of stack. */
+ * Feed it a frame every ECG_STFT_HOP samples of each conditioned lead. No state, no heap; less
+ * than 600 bytes of stack. */
 #ifndef ECG_STFT_H
 #define ECG_STFT_H
 

@@ -1,9 +1,9 @@
-"""The C library, built under the sanitizers, and programs around it that speak over stdin and stdout."""
+"""The C library, built under the sanitizers or for a Cortex-M4, and programs around it that use stdin and stdout."""
 
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,37 +11,39 @@ import pytest
 LIBRARY = Path(__file__).resolve().parents[2] / "firmware_bridge" / "c"
 PROGRAMS = Path(__file__).parent / "c_programs"
 SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+CORTEX_M4 = ("-mcpu=cortex-m4", "-mthumb")
+CORTEX_M4_PROGRAM = ("--specs=rdimon.specs", f"-T{PROGRAMS / 'cortex_m.ld'}", str(PROGRAMS / "cortex_m_start.c"))
+QEMU = ("qemu-system-arm", "-M", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "null")
+SEMIHOSTING = ("-semihosting-config", "enable=on,target=native")  # the programs' stdin and stdout are ours
 TIME_LIMIT = 600  # seconds that one program may run; the default trials take a few
 
 Run = Callable[[bytes], tuple[bytes, bytes]]
 """Takes stdin, gives stdout and stderr; fails where the program does."""
 
 
-def _flags(sources: Path) -> tuple[str, ...]:
-    return SANITIZE if sources == LIBRARY else ("-O0",)  # a library made wrong on purpose is only to be built fast
+def _missing(*tools: str) -> str:
+    absent = [tool for tool in tools if shutil.which(tool) is None]
+    return f"no {' and no '.join(absent)} on this machine" if absent else ""
 
 
-def _make(folder: Path, sources: Path) -> None:
+def _make(folder: Path, sources: Path, *settings: str) -> None:
     """Build the library in `sources` as folder/libecg.a."""
-    for tool in ("cc", "make"):
-        if shutil.which(tool) is None:
-            reason = f"no {tool} on this machine: the C library cannot be built"
-            if os.environ.get("CI", "").lower() in ("", "0", "false", "no"):
-                pytest.skip(reason)
-            pytest.fail(reason)
-    command = ["make", "-j2", "-s", "-f", str(sources / "Makefile"), f"BUILD={folder}"]
-    subprocess.run([*command, f"OPTIMIZE={' '.join(_flags(sources))}"], check=True, timeout=TIME_LIMIT)
+    command = ["make", "-j2", "-s", "-f", str(sources / "Makefile"), f"BUILD={folder}", *settings]
+    subprocess.run(command, check=True, timeout=TIME_LIMIT)
 
 
-def _program(folder: Path, sources: Path, files: tuple[Path, ...]) -> Run:
-    """Link `files` with folder/libecg.a and return what runs them."""
-    binary = folder / files[0].stem
-    command = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", *_flags(sources)]
-    command += [f"-I{sources}", f"-I{sources / 'examples'}", *map(str, files), str(folder / "libecg.a")]
-    subprocess.run([*command, "-o", str(binary)], check=True, timeout=TIME_LIMIT)
+def _compile(folder: Path, compiler: Sequence[str], sources: Path, files: Sequence[Path | str]) -> Path:
+    """Link `files` with folder/libecg.a and return the program."""
+    binary = folder / Path(files[0]).stem
+    includes = (f"-I{sources}", f"-I{sources / 'examples'}")
+    command = [*compiler, "-std=c99", "-Wall", "-Wextra", "-Werror", *includes, *map(str, files)]
+    subprocess.run([*command, str(folder / "libecg.a"), "-o", str(binary)], check=True, timeout=TIME_LIMIT)
+    return binary
 
+
+def _runner(command: Sequence[str | Path]) -> Run:
     def run(data: bytes) -> tuple[bytes, bytes]:
-        done = subprocess.run([binary], input=data, capture_output=True, timeout=TIME_LIMIT)
+        done = subprocess.run(command, input=data, capture_output=True, timeout=TIME_LIMIT)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout, done.stderr
 
@@ -51,17 +53,56 @@ def _program(folder: Path, sources: Path, files: tuple[Path, ...]) -> Run:
 @pytest.fixture(scope="session")
 def c_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     """Return a function: name of a program in c_programs, sources of the library, more files to link -> its Run."""
+    reason = _missing("cc", "make")
+    if reason and os.environ.get("CI", "").lower() in ("", "0", "false", "no"):
+        pytest.skip(f"{reason}: the C library cannot be built")
+    elif reason:
+        pytest.fail(f"{reason}: the C library cannot be built")
     folders: dict[Path, Path] = {}
     programs: dict[tuple[Path, str], Run] = {}
 
     def program(name: str, sources: Path = LIBRARY, *more: Path) -> Run:
+        flags = SANITIZE if sources == LIBRARY else ("-O0",)  # one made wrong on purpose is only to be built fast
         if sources not in folders:
             folders[sources] = tmp_path_factory.mktemp("c")
-            _make(folders[sources], sources)
+            _make(folders[sources], sources, f"OPTIMIZE={' '.join(flags)}")
         if (sources, name) not in programs:
-            programs[sources, name] = _program(folders[sources], sources, (PROGRAMS / f"{name}.c", *more))
+            files = (PROGRAMS / f"{name}.c", *more)
+            programs[sources, name] = _runner([_compile(folders[sources], ("cc", *flags), sources, files)])
         return programs[sources, name]
 
+    return program
+
+
+@pytest.fixture(scope="session")
+def cortex_m4_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the library built for a Cortex-M4, with the stack use of each function beside it (.su)."""
+    reason = _missing("make", "arm-none-eabi-gcc", "qemu-system-arm")
+    if reason:
+        pytest.skip(f"{reason}: no test on a Cortex-M4 (Debian: gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm)")
+    folder = tmp_path_factory.mktemp("cortex_m4")
+    _make(folder, LIBRARY, "CROSS=arm-none-eabi-", f"TARGET={' '.join(CORTEX_M4)}", "EXTRA=-fstack-usage")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cortex_m4_program(cortex_m4_library: Path) -> Callable[..., Run]:
+    """As c_program, on an emulated Cortex-M4 without an operating system; `more` are options of QEMU."""
+
+    def program(name: str, *more: str) -> Run:
+        compiler = ("arm-none-eabi-gcc", *CORTEX_M4, "-O2")
+        files = (PROGRAMS / f"{name}.c", *CORTEX_M4_PROGRAM)
+        binary = _compile(cortex_m4_library, compiler, LIBRARY, files)
+        return _runner([*QEMU, *SEMIHOSTING, *more, "-kernel", binary])
+
+    return program
+
+
+@pytest.fixture(params=["host", "cortex-m4"])
+def c_anywhere(request: pytest.FixtureRequest) -> Callable[[str], Run]:
+    """Return a function: name of a program -> its Run, under the sanitizers and then on an emulated Cortex-M4."""
+    name = {"host": "c_program", "cortex-m4": "cortex_m4_program"}[request.param]
+    program: Callable[[str], Run] = request.getfixturevalue(name)
     return program
 
 

@@ -71,10 +71,10 @@ def random_recording(rate: int, seconds: float, seed: int, leads: tuple[str, ...
 
 
 @pytest.mark.parametrize("rate", BUILT_IN_RATES)
-def test_simulated_recordings(c_program: Callable[..., Run], rate: int) -> None:
+def test_simulated_recordings(c_anywhere: Callable[[str], Run], rate: int) -> None:
     off = [("II", 3.0, 4.5), ("V3", 0.0, 1.0), ("V5", 6.0, 8.32)]
     ecg = simulate([Episode("sinus rhythm", 8.33)], rate, seed=rate, lead_off=off, pv_per_lsb=47_684)
-    assert assert_same(c_program("condition"), ecg.recording).invalid_samples > 0
+    assert assert_same(c_anywhere("condition"), ecg.recording).invalid_samples > 0
 
 
 @pytest.mark.parametrize(("record", "leads", "rate"), RECORDS)
@@ -95,7 +95,7 @@ def test_random_recordings(c_program: Callable[..., Run], c_scale: int, rate: in
 
 
 @pytest.mark.parametrize("rate", BUILT_IN_RATES)
-def test_saturation(c_program: Callable[..., Run], rate: int) -> None:
+def test_saturation(c_anywhere: Callable[[str], Run], rate: int) -> None:
     """A square wave at the converter's limits in a gain that clips at 32.767 mV, and one that clips at 8.4 V."""
     n = 6 * rate
     wave = np.where(np.arange(n) // (rate // 3) % 2, 2**23 - 2, 2 - 2**23)
@@ -103,7 +103,7 @@ def test_saturation(c_program: Callable[..., Run], rate: int) -> None:
     counts = np.repeat(wave[:, np.newaxis], 8, axis=1).astype(np.int32)
     counts[:, 0] *= -1
     for pv in (47_684, 100_000_000):
-        host = assert_same(c_program("condition"), Recording("square", rate, MEASURED_LEADS, counts, pv))
+        host = assert_same(c_anywhere("condition"), Recording("square", rate, MEASURED_LEADS, counts, pv))
         assert host.saturated > 100
 
 

@@ -60,8 +60,8 @@ def assert_same(run: Run, frames: np.ndarray) -> None:
     assert not found["log"][silent].any()
 
 
-def test_special_frames(c_program: Callable[..., Run]) -> None:
-    assert_same(c_program("stft"), special_frames())
+def test_special_frames(c_anywhere: Callable[[str], Run]) -> None:
+    assert_same(c_anywhere("stft"), special_frames())
 
 
 def test_random_frames(c_program: Callable[..., Run], c_scale: int) -> None:
@@ -70,8 +70,8 @@ def test_random_frames(c_program: Callable[..., Run], c_scale: int) -> None:
         assert_same(run, random_frames(RANDOM_FRAMES, part))
 
 
-def test_simulated_recording(c_program: Callable[..., Run]) -> None:
-    assert_same(c_program("stft"), frames_of(condition(demo(), CONTRACT).signal[:3000]))
+def test_simulated_recording(c_anywhere: Callable[[str], Run]) -> None:
+    assert_same(c_anywhere("stft"), frames_of(condition(demo(), CONTRACT).signal[:3000]))
 
 
 @pytest.mark.parametrize("record", RECORDS)

@@ -11,5 +11,5 @@ static void fault(void)
 }
 
 const void *const vectors[16] __attribute__((section(".vectors"), used)) = {
-    &stack_top, (const void *)_start, (const void *)fault, (const void *)fault,
-    (const void *)fault, (const void *)fault, (const void *)fault};
+    &stack_top,          (const void *)_start, (const void *)fault, (const void *)fault,
+    (const void *)fault, (const void *)fault,  (const void *)fault};

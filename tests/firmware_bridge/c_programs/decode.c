@@ -19,9 +19,19 @@ static void print_hex(const uint8_t *data, size_t length)
     }
 }
 
+/* Print a number that not every embedded printf can. */
+static void print_u64(uint64_t value)
+{
+    if (value >= 10) {
+        print_u64(value / 10);
+    }
+    putchar('0' + (int)(value % 10));
+}
+
 static void print_packet(const ecg_packet_t *p)
 {
-    printf("%u %u %" PRIu64, (unsigned)p->type, (unsigned)p->sequence, p->time_us);
+    printf("%u %u ", (unsigned)p->type, (unsigned)p->sequence);
+    print_u64(p->time_us);
     switch (p->type) {
     case ECG_HELLO:
         printf(" %u %" PRIu32, (unsigned)p->as.hello.rate, p->as.hello.pv_per_lsb);
