@@ -31,15 +31,21 @@ static const char FIRMWARE[] = "ads1298 example 1.0";
 enum { CMD_START = 0x08, CMD_STOP = 0x0A, CMD_RDATAC = 0x10, CMD_SDATAC = 0x11, CMD_WREG = 0x40 };
 enum { REG_CONFIG1 = 0x01 };
 static const uint8_t REGISTERS[][2] = {
-    {0x02, 0x00}, /* CONFIG2: no test signal */
-    {0x03, 0xCC}, /* CONFIG3: internal 2.4 V reference, right-leg drive on */
-    {0x04, 0x03}, /* LOFF: lead-off detection by direct current */
-    {0x05, 0x00}, /* CH1SET to CH8SET: electrodes, gain 6 */
-    {0x06, 0x00},    {0x07, 0x00}, {0x08, 0x00}, {0x09, 0x00},
-    {0x0A, 0x00},    {0x0B, 0x00}, {0x0C, 0x00}, {0x0F, SENSE_P}, /* LOFF_SENSP */
-    {0x10, SENSE_N},                                              /* LOFF_SENSN */
-    {0x17, 0x02}, /* CONFIG4: lead-off comparators on */
-    {0x18, 0x0A}, /* WCT1, WCT2: Wilson's central terminal from the limb electrodes */
+    {0x02, 0x00},    /* CONFIG2: no test signal */
+    {0x03, 0xCC},    /* CONFIG3: internal 2.4 V reference, right-leg drive on */
+    {0x04, 0x03},    /* LOFF: lead-off detection by direct current */
+    {0x05, 0x00},    /* CH1SET: electrode, gain 6 */
+    {0x06, 0x00},    /* CH2SET */
+    {0x07, 0x00},    /* CH3SET */
+    {0x08, 0x00},    /* CH4SET */
+    {0x09, 0x00},    /* CH5SET */
+    {0x0A, 0x00},    /* CH6SET */
+    {0x0B, 0x00},    /* CH7SET */
+    {0x0C, 0x00},    /* CH8SET */
+    {0x0F, SENSE_P}, /* LOFF_SENSP */
+    {0x10, SENSE_N}, /* LOFF_SENSN */
+    {0x17, 0x02},    /* CONFIG4: lead-off comparators on */
+    {0x18, 0x0A},    /* WCT1, WCT2: Wilson's central terminal from the limb electrodes */
     {0x19, 0xE3},
 };
 
@@ -59,8 +65,7 @@ static uint32_t overruns;    /* frames of this run that were dropped */
 static uint64_t next_report_us;
 
 static uint8_t counts[3u * CHANNELS * FRAMES_PER_PACKET];
-static ecg_packet_t
-    pending; /* the SAMPLES packet being filled; as.samples.frames of it are there */
+static ecg_packet_t pending; /* the SAMPLES packet that is being filled */
 
 static ecg_decoder_t decoder;
 static uint8_t command_buffer[ECG_COMMAND_BUFFER];

@@ -1,13 +1,15 @@
 /* Fuzzes the decoder and the encoder with libFuzzer; the README has the command.
  *
- * The first two bytes choose the size of the decoder's buffer, the rest is the stream. Checked
- * besides what the sanitizers see: every piece between zeros is handed out or counted once, and
- * every packet that is handed out is written again and read back as the same. */
+ * The first two bytes choose the size of the decoder's buffer and what the rest is: a stream of
+ * bytes, or contents of packets, each after a byte with its length, to be sealed with a right
+ * checksum. Checked besides what the sanitizers see: every piece between zeros is handed out or
+ * counted once, and every packet that is handed out is written again and read back the same. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "ecg_crc.h"
 #include "ecg_decoder.h"
 #include "ecg_leads.h"
 
@@ -99,36 +101,78 @@ static void round_trip(const ecg_packet_t *packet)
     free(out);
 }
 
+/* A decoder under test and what it must have counted. */
+typedef struct {
+    ecg_decoder_t decoder;
+    ecg_sequence_t sequence;
+    uint32_t bytes;
+    uint32_t pieces; /* between zeros, not empty */
+    size_t run;      /* bytes since the last zero */
+} link_t;
+
+static void feed(link_t *link, const uint8_t *data, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        ecg_packet_t packet;
+        if (ecg_decoder_push(&link->decoder, data[i], &packet)) {
+            round_trip(&packet);
+        }
+        link->bytes++;
+        link->run = data[i] != 0 ? link->run + 1u : 0u;
+        link->pieces += link->run == 1u;
+    }
+}
+
+/* Feed header and payload in a packet whose checksum is right, which mutation alone seldom finds.
+ */
+static void feed_sealed(link_t *link, const uint8_t *content, size_t length)
+{
+    uint8_t body[255 + ECG_CRC_BYTES];
+    uint8_t out[ECG_COBS_BOUND(sizeof body) + 1u];
+    uint16_t crc = ecg_crc16(content, length);
+    size_t bytes;
+
+    memcpy(body, content, length);
+    body[length] = (uint8_t)(crc >> 8);
+    body[length + 1u] = (uint8_t)(crc & 0xFFu);
+    bytes = ecg_cobs_encode(body, length + ECG_CRC_BYTES, out);
+    out[bytes] = 0;
+    feed(link, out, bytes + 1u);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 {
+    link_t link;
+    const ecg_link_counters_t *c = &link.decoder.counters;
     size_t size;
     uint8_t *buffer;
-    ecg_sequence_t sequence;
-    ecg_decoder_t decoder;
-    const ecg_link_counters_t *c = &decoder.counters;
-    uint32_t pieces = 0;
-    size_t run = 0;
 
     if (length < 2) {
         return 0;
     }
-    size = 1u + ((size_t)data[0] << 8 | data[1]) % ECG_MAX_PACKET;
+    memset(&link, 0, sizeof link);
+    size = 1u + ((size_t)(data[0] & 0x7Fu) << 8 | data[1]) % ECG_MAX_PACKET;
     buffer = malloc(size); /* exact, so that the sanitizer sees any byte beyond it */
     require(buffer != NULL);
-    ecg_sequence_init(&sequence);
-    ecg_decoder_init(&decoder, buffer, size, &sequence);
-    for (size_t i = 2; i < length; i++) {
-        ecg_packet_t packet;
-        if (ecg_decoder_push(&decoder, data[i], &packet)) {
-            round_trip(&packet);
+    ecg_sequence_init(&link.sequence);
+    ecg_decoder_init(&link.decoder, buffer, size, &link.sequence);
+    if ((data[0] & 0x80u) == 0) {
+        feed(&link, data + 2, length - 2u);
+    } else {
+        size_t at = 2;
+        while (at < length) {
+            size_t bytes = data[at++];
+            bytes = bytes < length - at ? bytes : length - at;
+            feed_sealed(&link, data + at, bytes);
+            at += bytes;
         }
-        run = data[i] != 0 ? run + 1u : 0u;
-        pieces += run == 1u;
     }
-    pieces -= run > 0 && run <= size; /* the last one has not ended and is not yet overlong */
-    require(pieces == c->packets + c->bad_cobs + c->bad_header + c->bad_crc + c->bad_payload +
-                          c->overlong + c->other_version + c->other_type + sequence.duplicates);
-    require(c->bytes == length - 2u);
+    /* The last piece has not ended, and is counted already only if it is overlong. */
+    link.pieces -= link.run > 0 && link.run <= size;
+    require(c->bytes == link.bytes);
+    require(link.pieces == c->packets + c->bad_cobs + c->bad_header + c->bad_crc + c->bad_payload +
+                               c->overlong + c->other_version + c->other_type +
+                               link.sequence.duplicates);
     free(buffer);
     return 0;
 }
