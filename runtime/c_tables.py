@@ -21,7 +21,7 @@ from .conditioning import (
     resampling_kernel,
 )
 from .contract import Contract
-from .stft import MAGNITUDE_BITS, MANTISSA_BITS, twiddle_tables, window_table
+from .stft import MAGNITUDE_BITS, MANTISSA_BITS, TABLE_BITS, Stft, twiddle_tables, window_table
 
 BUILT_IN_RATES = (250, 360, 500, 1000)
 """Device rates in Hz whose tables come with the library: the usual ones of boards and recordings."""
@@ -74,7 +74,7 @@ def _name(rate: int, mains: int | None) -> str:
 
 
 def _header(contract: Contract) -> str:
-    shift = 12 + contract.stft_length.bit_length() - 1
+    shift = Stft(contract).shift
     steps = contract.log_steps_per_octave
     defines = {
         "ECG_MODEL_RATE": contract.rate,
@@ -88,9 +88,10 @@ def _header(contract: Contract) -> str:
         "ECG_STFT_HOP": f"{contract.stft_hop}u",
         "ECG_STFT_BINS": f"{contract.stft_bins}u",
         "ECG_STFT_MAGNITUDE_BITS": MAGNITUDE_BITS,
+        "ECG_STFT_TABLE_BITS": f"{TABLE_BITS}u",
         "ECG_STFT_SHIFT": f"{shift}u",
         "ECG_STFT_LOG_STEPS": steps,
-        "ECG_STFT_LOG_OFFSET": f"({steps * (2 * (15 - shift) + contract.log_floor_octave)})",
+        "ECG_STFT_LOG_OFFSET": f"({steps * (2 * (TABLE_BITS - shift) + contract.log_floor_octave)})",
     }
     taps = {f"ECG_RESAMPLER_{rate}_TAPS": f"{2 * _half(rate)}u" for rate in BUILT_IN_RATES}
     return "\n".join(
@@ -116,8 +117,8 @@ def _header(contract: Contract) -> str:
             *(f"extern const ecg_resampler_t {_name(rate, None)};" for rate in BUILT_IN_RATES),
             *(f"#define {name} {value}" for name, value in taps.items()),
             "",
-            "extern const int16_t ecg_stft_window[ECG_STFT_LENGTH]; /* periodic Hann, Q15 */",
-            "extern const int16_t ecg_stft_cosine[ECG_STFT_LENGTH]; /* of 2 pi n / length, Q15 */",
+            f"extern const int32_t ecg_stft_window[ECG_STFT_LENGTH]; /* periodic Hann, Q{TABLE_BITS} */",
+            "extern const int32_t ecg_stft_cosine[ECG_STFT_LENGTH]; /* of 2 pi n / length, same scale */",
             f"extern const uint8_t ecg_stft_log_fraction[{2**MANTISSA_BITS}]; /* floor({steps} log2(1 + m / 256)) */",
             "",
             "#endif",
@@ -137,8 +138,8 @@ def _source(contract: Contract) -> str:
         (
             _MADE_BY + '#include "ecg_tables.h"',
             "",
-            _array("const int16_t", "ecg_stft_window", (int(w) for w in window_table(length))),
-            _array("const int16_t", "ecg_stft_cosine", cosine),
+            _array("const int32_t", "ecg_stft_window", (int(w) for w in window_table(length))),
+            _array("const int32_t", "ecg_stft_cosine", cosine),
             _array("const uint8_t", "ecg_stft_log_fraction", fraction),
         )
     )

@@ -4,10 +4,10 @@
  *     counts -> bridge -> low-pass and resample -> leads -> 1/16 microvolt -> high-pass -> int16
  *
  * Both filters are linear-phase FIR with integer coefficients, each rounded once. The low-pass
- * passes 40 Hz and is 60 dB down from 50 Hz; the high-pass is the signal minus two cascaded
+ * passes 40 Hz and is over 60 dB down from 50 Hz; the high-pass is the signal minus two cascaded
  * moving averages, -3 dB at 0.45 Hz. Before its first sample the signal is taken as constant.
- * Output n belongs to the instant n / 100 s after the first sample and comes 1.45 s after it
- * (1.27 s high-pass, 0.18 s low-pass).
+ * Output n belongs to the instant n / 100 s after the first sample and comes 1.47 s after it
+ * (1.27 s high-pass, 0.20 s low-pass).
  *
  * Choose the table of your rate: ecg_tables.h names those that are built in, and
  * `python -m ecg_edge.runtime.c_tables` writes others, with a mains notch if you like. The linker
@@ -24,7 +24,7 @@
  *         use(out.microvolts);
  *     }
  *
- * Eight channels at 500 Hz take 18 KiB of memory and about 1 KiB of struct. */
+ * Eight channels at 500 Hz take 18.3 KiB of memory and about 1 KiB of struct. */
 #ifndef ECG_CONDITIONER_H
 #define ECG_CONDITIONER_H
 

@@ -37,7 +37,8 @@ void ecg_stft_transform(const int16_t *frame, ecg_spectrum_t *spectrum)
     int32_t scale = (int32_t)1 << up;
 
     for (unsigned n = 0; n < N; n++) {
-        x[n] = (int32_t)ecg_round_shift((int64_t)(frame[n] * scale) * ecg_stft_window[n], 15);
+        int64_t weighted = (int64_t)(frame[n] * scale) * ecg_stft_window[n];
+        x[n] = (int32_t)ecg_round_shift(weighted, ECG_STFT_TABLE_BITS);
     }
     /* The cosine is even and the sine odd about N / 2: x[n] and x[N - n] share a product. Sums
      * replace the first half, differences the second; exact, since both fit 26 bits. */

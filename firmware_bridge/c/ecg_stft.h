@@ -1,8 +1,8 @@
 /* Fixed-point short-time Fourier transform: 64 int16 samples in, 24 bytes of log power out, the
  * integers that the host computes and that the model was trained on.
  *
- * A frame is shifted up to 24 magnitude bits by one exponent of its own, multiplied by a Q15 Hann
- * window and rounded, turned by a direct DFT with Q15 twiddles in 64-bit sums, and rounded once.
+ * A frame is shifted up to 24 magnitude bits by one exponent of its own, multiplied by a Q20 Hann
+ * window and rounded, turned by a direct DFT with Q20 twiddles in 64-bit sums, and rounded once.
  * Nothing can overflow and no stage scales, so a quiet signal comes out as accurate as a loud one.
  * The power is below 2^53; its log2 is looked up from the leading bit and the eight after it, in
  * steps of 1/8 octave (0.376 dB), from 2^4 to 2^36 microvolts squared.

@@ -1,6 +1,6 @@
 /* Made by `python -m ecg_edge.runtime.c_tables`; do not edit. */
 /* Every number that the device and the model's training must agree on.
- * Signal contract 2fbe5ea968705c051f7bdc1d6d5545711442d3861a464c3b96be0823ba2bdb47. */
+ * Signal contract 0a28295084e75cb87344c2853e64172529f597853b208e7d5b659cdb307c3636. */
 #ifndef ECG_TABLES_H
 #define ECG_TABLES_H
 
@@ -17,7 +17,8 @@
 #define ECG_STFT_HOP 20u
 #define ECG_STFT_BINS 24u
 #define ECG_STFT_MAGNITUDE_BITS 24
-#define ECG_STFT_SHIFT 18u
+#define ECG_STFT_TABLE_BITS 20u
+#define ECG_STFT_SHIFT 23u
 #define ECG_STFT_LOG_STEPS 8
 #define ECG_STFT_LOG_OFFSET (-16)
 
@@ -34,13 +35,13 @@ extern const ecg_resampler_t ecg_resampler_250;
 extern const ecg_resampler_t ecg_resampler_360;
 extern const ecg_resampler_t ecg_resampler_500;
 extern const ecg_resampler_t ecg_resampler_1000;
-#define ECG_RESAMPLER_250_TAPS 92u
-#define ECG_RESAMPLER_360_TAPS 130u
-#define ECG_RESAMPLER_500_TAPS 182u
-#define ECG_RESAMPLER_1000_TAPS 362u
+#define ECG_RESAMPLER_250_TAPS 102u
+#define ECG_RESAMPLER_360_TAPS 146u
+#define ECG_RESAMPLER_500_TAPS 202u
+#define ECG_RESAMPLER_1000_TAPS 402u
 
-extern const int16_t ecg_stft_window[ECG_STFT_LENGTH]; /* periodic Hann, Q15 */
-extern const int16_t ecg_stft_cosine[ECG_STFT_LENGTH]; /* of 2 pi n / length, Q15 */
+extern const int32_t ecg_stft_window[ECG_STFT_LENGTH]; /* periodic Hann, Q20 */
+extern const int32_t ecg_stft_cosine[ECG_STFT_LENGTH]; /* of 2 pi n / length, same scale */
 extern const uint8_t ecg_stft_log_fraction[256]; /* floor(8 log2(1 + m / 256)) */
 
 #endif

