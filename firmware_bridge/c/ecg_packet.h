@@ -12,7 +12,7 @@
  * ECG_SAMPLES it is the instant of the first frame. It never goes back.
  *
  *     uint8_t out[ECG_PACKET_BYTES(ECG_STATUS_BYTES)];
- *     ecg_packet_t packet = {ECG_STATUS, sequence++, now_us(), {0}};
+ *     ecg_packet_t packet = {ECG_STATUS, sequence++, now_us(), {{0}}};
  *     packet.as.status.state = ECG_STREAMING;
  *     uart_write(out, ecg_packet_encode(&packet, out, sizeof out));
  *

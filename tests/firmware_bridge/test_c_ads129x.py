@@ -158,7 +158,7 @@ def test_the_example_answers_commands(board: Callable) -> None:
     done = [(n, Result.OK) for n in (1, 3, 3, 4)]  # a command may come twice
     assert [(a.command_sequence, a.result) for a in answers] == [done[0], *refused, *done[1:]]
     assert [p.message.rate for p in packets if isinstance(p.message, Hello)] == [*[500] * 3, *[1000] * 4]
-    frames, tracker = tracked(packets)
+    _, tracker = tracked(packets)
     assert (tracker.counters.frames, tracker.counters.restarts) == (20, 1)
     words = converter.split()
     assert words.count("410085") == 2  # CONFIG1 at 1000 Hz ...

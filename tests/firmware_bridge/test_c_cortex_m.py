@@ -11,7 +11,7 @@ import pytest
 
 Run = Callable[[bytes], tuple[bytes, bytes]]
 
-# Bytes of code and tables at -O2, as GCC 12 makes them and a tenth more; tables, which no compiler makes smaller, a little.
+# Bytes at -O2: of code as GCC 12 makes it and a tenth more, of tables hardly more.
 FLASH = {
     "ecg_ads129x": 170,
     "ecg_bridge": 200,

@@ -4,7 +4,6 @@ import json
 import random
 import struct
 from collections.abc import Callable
-from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +81,7 @@ def decoded(run: Run, streams: list[bytes], size: int = MAX_PACKET) -> list[list
 def reference(stream: bytes) -> list[str]:
     decoder = PacketDecoder()
     lines = [line(packet) for packet in decoder.feed(stream)]
-    return [*lines, " ".join(["counters", *map(str, astuple(decoder.counters))])]
+    return [*lines, " ".join(["counters", *map(str, vars(decoder.counters).values())])]
 
 
 def random_message(rng: random.Random) -> Message:
