@@ -16,6 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define ECG_ADS129X_MAX_CHANNELS 8u
 #define ECG_ADS129X_STATUS_BYTES 3u
 #define ECG_ADS129X_FRAME_BYTES(channels) (ECG_ADS129X_STATUS_BYTES + 3u * (channels))
@@ -41,5 +45,9 @@ uint16_t ecg_ads129x_lead_off(const ecg_ads129x_frame_t *frame, uint8_t sens_p, 
 /* Return the picovolts of one count for HELLO, rounded: 47684 for 2,400,000 microvolts, gain 6.
  * vref_uv: reference in microvolts, below 18 volts; gain: of the amplifier, 1 to 12. */
 uint32_t ecg_ads129x_pv_per_lsb(uint32_t vref_uv, uint32_t gain);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

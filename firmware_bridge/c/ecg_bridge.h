@@ -9,6 +9,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define ECG_BRIDGE_CHANNELS 16u
 #define ECG_COUNT_LIMIT 8388607  /* 2^23 - 1: counts at or beyond it are the end of scale */
 #define ECG_REBASE_LIMIT 4194304 /* 2^22: beyond, a step is taken, so that sums fit 24 bits + 1 */
@@ -27,5 +31,9 @@ void ecg_bridge_init(ecg_bridge_t *b);
  * (bit c of `missing`). Returns the channels that were bridged; the bridged frame is in b->held. */
 uint16_t ecg_bridge_join(ecg_bridge_t *b, const int32_t *counts, unsigned channels,
                          uint16_t missing);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

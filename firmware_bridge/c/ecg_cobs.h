@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Most bytes that COBS adds to `length` bytes, and most that it makes of them. */
 #define ECG_COBS_OVERHEAD(length) ((length) == 0u ? 1u : ((length) + 253u) / 254u)
 #define ECG_COBS_BOUND(length) ((length) + ECG_COBS_OVERHEAD(length))
@@ -27,5 +31,9 @@ size_t ecg_cobs_encode(const uint8_t *data, size_t length, uint8_t *out);
  * buffer[0..length) is then undefined. Returns ECG_COBS_ERROR when length is 0, when a byte is
  * zero or when the packet ends inside a block; buffer[0..length) is then undefined. */
 size_t ecg_cobs_decode(uint8_t *buffer, size_t length);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -35,6 +35,10 @@
 #include "ecg_leads.h"
 #include "ecg_tables.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define ECG_HIGHPASS_WORDS 256u /* two moving averages of 128 reach back so far */
 
 /* Words of int32_t that ecg_conditioner_init wants for a table of `taps` taps, `channels`
@@ -92,5 +96,9 @@ int ecg_conditioner_push(ecg_conditioner_t *c, const int32_t *counts, uint16_t m
  * lasted. There are then ceil(frames * 100 / rate) output samples in all, and *c is finished.
  * Returns 1 with the next sample in *out, or 0 with *out as it was. */
 int ecg_conditioner_flush(ecg_conditioner_t *c, ecg_conditioned_t *out);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

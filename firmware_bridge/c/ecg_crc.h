@@ -7,7 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Return the CRC of data[0..length). Reads nothing else; length may be 0, and data then NULL. */
 uint16_t ecg_crc16(const uint8_t *data, size_t length);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

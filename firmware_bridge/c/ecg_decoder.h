@@ -26,6 +26,10 @@
 #include "ecg_packet.h"
 #include "ecg_sequence.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define ECG_COMMAND_BUFFER 32u /* holds any command of version 1, and a short new one */
 
 /* What came over a link and what became of it; the counters wrap. */
@@ -61,5 +65,9 @@ void ecg_decoder_init(ecg_decoder_t *d, uint8_t *buffer, size_t size, ecg_sequen
  * to lies in the buffer and holds until the next call. Otherwise returns 0 and *packet is
  * undefined. */
 int ecg_decoder_push(ecg_decoder_t *d, uint8_t byte, ecg_packet_t *packet);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

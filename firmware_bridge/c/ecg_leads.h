@@ -13,6 +13,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define ECG_LEADS 12u
 
 /* Standard order of the twelve leads, and their codes in HELLO. */
@@ -57,5 +61,9 @@ void ecg_leads_derive_wide(const ecg_leads_t *leads, const int64_t *sums, int64_
 
 /* Return the leads (bit k: lead k) that rest on a channel in `channels` (bit c: channel c). */
 uint16_t ecg_leads_touched(const ecg_leads_t *leads, uint16_t channels);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

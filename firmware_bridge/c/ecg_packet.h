@@ -29,6 +29,10 @@
 
 #include "ecg_cobs.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define ECG_VERSION 1u
 #define ECG_MAX_CHANNELS 16u /* bits of the lead-off mask */
 #define ECG_MAX_FIRMWARE 32u /* bytes of the firmware text */
@@ -142,5 +146,9 @@ void ecg_put_i24(uint8_t *bytes, int32_t value);
 
 /* Return the 24-bit two's complement number in 3 bytes. */
 int32_t ecg_get_i24(const uint8_t *bytes);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

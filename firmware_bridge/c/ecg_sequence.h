@@ -16,6 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define ECG_REORDER_WINDOW 64u      /* packets back to which a number may be late or doubled */
 #define ECG_CLOCK_SLACK_US 1000000u /* packets may wait this long in different queues */
 
@@ -47,5 +51,9 @@ void ecg_sequence_init(ecg_sequence_t *s);
  * Returns 1 when it is new, 0 when it is a duplicate. */
 int ecg_sequence_place(ecg_sequence_t *s, uint16_t sequence, uint64_t time_us, const uint8_t *body,
                        size_t length);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

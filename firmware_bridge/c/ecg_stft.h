@@ -16,6 +16,10 @@
 
 #include "ecg_tables.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The transform of one frame: (re + j im) * 2^(3 - up), in units of the input. */
 typedef struct {
     int32_t re[ECG_STFT_BINS]; /* at most 27 bits each, sign included */
@@ -31,5 +35,9 @@ uint8_t ecg_stft_log(int32_t re, int32_t im, int32_t up);
 
 /* Both: write ECG_STFT_BINS bytes to log_power, from DC up. */
 void ecg_stft_frame(const int16_t *frame, uint8_t *log_power);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -6,6 +6,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define ECG_MODEL_RATE 100
 #define ECG_HIGHPASS_BOXCAR 128u
 #define ECG_HIGHPASS_BITS 18u
@@ -43,5 +47,9 @@ extern const ecg_resampler_t ecg_resampler_1000;
 extern const int32_t ecg_stft_window[ECG_STFT_LENGTH]; /* periodic Hann, Q20 */
 extern const int32_t ecg_stft_cosine[ECG_STFT_LENGTH]; /* of 2 pi n / length, same scale */
 extern const uint8_t ecg_stft_log_fraction[256]; /* floor(8 log2(1 + m / 256)) */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

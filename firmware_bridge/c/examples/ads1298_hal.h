@@ -5,6 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Return microseconds since reset, on the clock that also times the converter; never goes back. */
 uint64_t hal_micros(void);
 
@@ -27,5 +31,9 @@ int hal_uart_read(uint8_t *byte);
 
 /* Return the battery in millivolts, 0 when not known. */
 uint16_t hal_battery_mv(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
