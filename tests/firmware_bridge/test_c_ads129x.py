@@ -136,15 +136,21 @@ def test_the_example_cuts_packets_where_an_electrode_comes_off(board: Callable) 
     assert off[13:17, [2, 6]].all()
 
 
-def test_the_example_tells_of_a_slipped_frame(board: Callable) -> None:
+SLIPPED = b"D" + struct.pack("<IB", 2000, 27) + bytes(27)
+MISSED = b"M" + struct.pack("<IB", 2000, 0)
+
+
+@pytest.mark.parametrize("lost", [[SLIPPED], [MISSED], [MISSED] * 4, [MISSED, SLIPPED]])
+def test_the_example_tells_of_lost_frames(board: Callable, lost: list[bytes]) -> None:
     counts = np.arange(8 * 30).reshape(30, 8)
-    slipped = b"D" + struct.pack("<IB", 2000, 27) + bytes(27)
     events = [drdy(f) for f in counts]
-    packets, _ = board(says(Start()) + b"".join([*events[:15], slipped, *events[16:]]) + wait(1.1))
+    events[15 : 15 + len(lost)] = lost
+    packets, _ = board(says(Start()) + b"".join(events) + wait(1.1))
     frames, tracker = tracked(packets)
-    assert [(f.missing_before, len(f.samples)) for f in frames] == [(0, 10), (0, 5), (1, 10)]
-    assert tracker.counters.lost == 1
-    assert next(p.message for p in packets if isinstance(p.message, Status)).overruns == 1
+    assert [(f.missing_before, len(f.samples)) for f in frames] == [(0, 10), (0, 5), (len(lost), 10)]
+    np.testing.assert_array_equal(frames[2].samples, counts[15 + len(lost) : 25 + len(lost)])
+    assert tracker.counters.lost == len(lost)
+    assert next(p.message for p in packets if isinstance(p.message, Status)).overruns == len(lost)
 
 
 def test_the_example_answers_commands(board: Callable) -> None:

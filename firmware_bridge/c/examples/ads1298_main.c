@@ -169,6 +169,14 @@ static void send_pending(void)
 
 /* Frames from the converter ------------------------------------------------------------------- */
 
+/* Count frames that were there but could not be had; the index tells the host where. */
+static void drop_frames(unsigned frames)
+{
+    send_pending();
+    frame_index += frames;
+    overruns += frames;
+}
+
 static void take_frame(void)
 {
     static const uint8_t nothing[FRAME_BYTES];
@@ -180,9 +188,7 @@ static void take_frame(void)
 
     hal_spi_transfer(nothing, bytes, sizeof bytes);
     if (!ecg_ads129x_parse(bytes, sizeof bytes, CHANNELS, &frame)) {
-        send_pending(); /* the index tells the host that a frame is missing here */
-        frame_index++;
-        overruns++;
+        drop_frames(1);
         return;
     }
     off = ecg_ads129x_lead_off(&frame, SENSE_P, SENSE_N);
@@ -289,7 +295,11 @@ int main(void)
     converter_stop();
     hal_uart_write(&end_of_packet, 1); /* whatever went before on the line ends here */
     for (;;) {
-        if (hal_wait_drdy() && state == ECG_STREAMING) {
+        unsigned frames = hal_wait_drdy();
+        if (state == ECG_STREAMING && frames > 1) {
+            drop_frames(frames - 1);
+        }
+        if (state == ECG_STREAMING && frames > 0) {
             take_frame();
         }
         receive();

@@ -1,6 +1,7 @@
 /* A board that replays what stands on stdin. Each event is a letter, the microseconds that have
  * passed (uint32), a length (uint8) and bytes:
  *     D   DRDY has fallen, and this is the frame
+ *     M   DRDY has fallen, and the program was too late for the frame
  *     R   these bytes have come over the UART
  *     W   nothing has happened
  * What goes to the UART is written to stdout, what goes to the converter to stderr in hex, a line
@@ -27,8 +28,9 @@ void hal_delay_us(uint32_t us)
     now += us;
 }
 
-int hal_wait_drdy(void)
+unsigned hal_wait_drdy(void)
 {
+    static unsigned missed;
     uint32_t passed;
     int event = getchar();
     size_t length;
@@ -46,7 +48,16 @@ int hal_wait_drdy(void)
         received_length = length;
         received_at = 0;
     }
-    return event == 'D';
+    if (event == 'M') {
+        missed++;
+        return hal_wait_drdy();
+    }
+    if (event == 'D') {
+        unsigned frames = missed + 1;
+        missed = 0;
+        return frames;
+    }
+    return 0;
 }
 
 void hal_spi_transfer(const uint8_t *send, uint8_t *receive, size_t length)
