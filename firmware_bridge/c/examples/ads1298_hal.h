@@ -15,9 +15,9 @@ uint64_t hal_micros(void);
 /* Wait for that long. */
 void hal_delay_us(uint32_t us);
 
-/* Wait until DRDY falls or about 10 ms have passed. Returns how often DRDY has fallen since the last
- * call, best counted by its interrupt: 0 after a wait in vain, 1 for a frame to read, more when
- * frames before it have been missed. */
+/* Wait until DRDY falls or about 10 ms have passed. Returns how often DRDY has fallen since the
+ * last call, best counted by its interrupt: 0 after a wait in vain, 1 for a frame to read, more
+ * when frames before it have been missed. */
 unsigned hal_wait_drdy(void);
 
 /* With chip select low, clock out send[0..length) and store what comes in; SPI mode 1, at most
