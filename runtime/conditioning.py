@@ -95,7 +95,7 @@ class Conditioner:
             for phase in {self._block_start(b) % contract.rate for b in range(4)}
         }
         self._highpass = _highpass_matrix(contract.highpass_boxcar)
-        self._derive = self._derivation.T.astype(np.float64)
+        self._derive = self._derivation.T * 2.0 ** (FRACTION_BITS - COEFFICIENT_BITS)  # to 1/32 LSB; exact in binary
 
         channels = len(leads)
         self._aim(0)  # the next group of blocks; block b starts at model sample b * BLOCK - lead_in
@@ -205,9 +205,9 @@ class Conditioner:
             self._sixteenths[:] = fresh[0]  # the past is constant, and so is the lead-in
         history = 2 * self._delay
         self._sixteenths[history : history + n] = fresh
-        microvolts = np.floor(
-            self._highpass @ _overlapping(self._sixteenths, self._blocks, history + BLOCK, BLOCK) + 0.5
-        )
+        microvolts = self._highpass @ _overlapping(self._sixteenths, self._blocks, history + BLOCK, BLOCK)
+        microvolts += 0.5
+        np.floor(microvolts, out=microvolts)
         self._sixteenths[:history] = self._sixteenths[n : n + history]
         invalid = self._move_mask(n)
         self._drop_input(self._offsets[-1])
@@ -240,9 +240,10 @@ class Conditioner:
             self._any_invalid = bool(self._input_invalid[:left].any())
         self._filled = left
 
-    def _to_sixteenths(self, accumulated: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Scale sums of half LSB x 2**20 to 1/16 microvolt, in two roundings that fit 64-bit integers."""
-        fine = np.floor(accumulated * 2.0 ** (FRACTION_BITS - COEFFICIENT_BITS) + 0.5)  # 1/32 LSB
+    def _to_sixteenths(self, fine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Round 1/32 LSB and scale to 1/16 microvolt: two roundings that fit 64-bit integers. Overwrites `fine`."""
+        fine += 0.5
+        np.floor(fine, out=fine)
         if self._pv <= FLOAT_PV:  # then every number below 2**31 comes out of float64 as out of integers
             fine *= self._pv
             fine += PV_PER_THIRTYSECOND // 2
