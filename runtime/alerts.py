@@ -63,7 +63,10 @@ class AlertMachine:
         if len(set(self._labels)) < len(self._labels):
             raise ValueError(f"a label comes twice among the classes: {', '.join(self._labels)}")
         settings = [policy.of(label) for label in self._labels]
-        own = [c.threshold if s.threshold is None else s.threshold for c, s in zip(self.classes, settings, strict=True)]
+        own = [
+            max(c.threshold, policy.threshold_floor) if s.threshold is None else s.threshold
+            for c, s in zip(self.classes, settings, strict=True)
+        ]
         # What is never announced has a threshold that no probability exceeds, and costs nothing further.
         self._enter = [t if s.announced else math.inf for t, s in zip(own, settings, strict=True)]
         self._exit = [t * (1 - policy.hysteresis) for t in own]
@@ -138,7 +141,9 @@ class AlertMachine:
         self._time = time_s
         self.analyzed += 1
         gap = time_s - self._usable_time
-        ends = self._forget(time_s) if gap > self.policy.unknown_after_s else []
+        ends: list[Alert] = []
+        if gap > self.policy.unknown_after_s:
+            ends, gap = self._forget(time_s), math.inf  # the average starts anew, too
         self._usable_time = time_s
         self._leads, self._quality = tuple(leads), quality
         self._smooth(p, gap)

@@ -7,7 +7,7 @@ Two linear-phase FIR filters with integer coefficients, each rounded once:
 2. high-pass: the signal minus a cascade of two moving averages, -3 dB at 0.45 Hz.
 
 Every product and partial sum is an integer below 2**53, so float64 matrix products give the same bits as 64-bit
-integer accumulation in C, in any order of summation. Work is done in blocks at fixed places of the stream, so the
+integer accumulation in C, in any order of summation. Work is done in groups at fixed places of the stream, so the
 output does not depend on how the input was cut. Before its first and after its last sample the signal is taken to be
 constant, which makes a 10 s record 10 s long after conditioning and starts a stream without a step.
 """
@@ -27,7 +27,8 @@ from ecg_edge.firmware_bridge.recording import Recording
 from .bridge import Bridge
 from .contract import Contract
 
-BLOCK = 25  # model samples worked on at once: 0.25 s, the longest hop that the design allows for rhythm rules
+BLOCK = 25  # model samples of one matrix product; larger ones multiply more zeros, smaller ones cost more calls
+GROUP = 4  # blocks that go through the high-pass together: 1 s, the shortest hop of windows, on whose grid they end
 RATES = (100, 2000)  # device rates in Hz that can be resampled; below 100 Hz there is no pass band to 40 Hz
 PV_PER_LSB = (1, 10**8)  # picovolts per count; above 100 microvolts per count an ECG has no shape left
 KERNEL_SECONDS = 0.20  # half length of the resampling kernel: 10 Hz of transition at 63 dB needs 3.84 / 10 Hz in all
@@ -43,8 +44,7 @@ SIXTEENTHS_LIMIT = 2**27 - 1  # 8.4 V; an input beyond it is no electrode's volt
 class Conditioned:
     """A stretch of conditioned signal, and the resampled signal that has become known meanwhile.
 
-    The high-pass looks 1.27 s ahead, so the two are of different stretches of time: six blocks of `fast` come before
-    the first of `signal`, and from then on one of each at a time.
+    The high-pass looks 1.27 s ahead and works on a second at a time, so the two are of different stretches of time.
     """
 
     signal: npt.NDArray[np.int16]
@@ -105,22 +105,23 @@ class Conditioner:
             for phase in {self._block_start(b) % contract.rate for b in range(4)}
         }
         self._highpass = _highpass_matrix(contract.highpass_boxcar)
-        self._derive = self._derivation.T.astype(np.float64)
+        self._derive = self._derivation.T * 2.0 ** (FRACTION_BITS - COEFFICIENT_BITS)  # to 1/32 LSB; exact in binary
 
         channels = len(leads)
-        self._block = -1  # number of the next block, which starts at model sample block * BLOCK - lead_in
+        self._aim(0)  # the next block; block b starts at model sample b * BLOCK - lead_in
+        self._grouped = 0  # blocks of the next group that are resampled
         self._past = self._half - 1 - self._block_start(0) // contract.rate  # samples before the first that it needs
-        self._needed = 0  # samples in self._input that complete the next block
         self._waiting: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]] = []
         self._waiting_frames = 0
         self._bridge = Bridge(channels)
-        capacity = max(m.shape[1] for m in self._resample.values()) + rate
+        capacity = max(m.shape[1] for m in self._resample.values()) + 2 * rate
         self._input = np.zeros((capacity, channels))
         self._input_invalid = np.zeros((capacity, channels), dtype=np.bool_)
         self._filled = 0
+        self._begun = False
         self._any_invalid = False
-        self._sixteenths = np.zeros((2 * self.delay_samples + BLOCK, len(LEADS)))
-        self._mask = np.zeros((self.delay_samples + BLOCK, len(LEADS)), dtype=np.bool_)
+        self._sixteenths = np.zeros((2 * self.delay_samples + GROUP * BLOCK, len(LEADS)))
+        self._mask = np.zeros((self.delay_samples + GROUP * BLOCK, len(LEADS)), dtype=np.bool_)
         self._mask_set = False
 
     @property
@@ -136,7 +137,7 @@ class Conditioner:
         self.samples_in += len(counts)
         self._waiting.append((counts.copy(), None if invalid is None else invalid.copy()))
         self._waiting_frames += len(counts)
-        if self._filled + self._waiting_frames < self._needed:
+        if (self._filled if self._begun else self._past) + self._waiting_frames < self._needed:
             return _NOTHING  # small chunks cost a copy each; the work is done once a block
         return self._take_waiting()
 
@@ -166,7 +167,8 @@ class Conditioner:
         return self._push(*self._bridge.join(counts, None if clean else np.concatenate(marks)))
 
     def _push(self, counts: npt.NDArray[np.integer], invalid: npt.NDArray[np.bool_] | None) -> Conditioned:
-        if self._block < 0:
+        if not self._begun:
+            self._begun = True
             self._begin(counts[0])
         parts = []
         taken = 0
@@ -188,62 +190,75 @@ class Conditioner:
 
     def _begin(self, first: npt.NDArray[np.integer]) -> None:
         """Fill the past with the first sample."""
-        self._block = 0
         self._input[: self._past] = first
         self._filled = self._past
-        self._needed = self._matrix.shape[1]
-
-    @property
-    def _matrix(self) -> npt.NDArray[np.float64]:
-        """The resampling matrix of the next block."""
-        return self._resample[self._block_start(self._block) % self._model_rate]
+        self._aim(0)
 
     def _block_start(self, block: int) -> int:
         """Return the first model sample of a block times the device rate: its place among the input samples."""
         return (block * BLOCK - self.lead_in) * self._rate
 
-    def _work_block(self) -> Conditioned:
-        matrix = self._matrix
-        span = matrix.shape[1]
-        accumulated = (matrix @ self._input[:span]) @ self._derive  # exact: below 2**48
-        fresh = self._to_sixteenths(accumulated)
-
-        first = self._block == 0
-        if first:
-            self._sixteenths[:] = fresh[0]  # the past is constant, and so is the lead-in
-        self._sixteenths[:-BLOCK] = self._sixteenths[BLOCK:]
-        self._sixteenths[-BLOCK:] = fresh
-        invalid = self._shift_mask()
-
-        advance = self._block_start(self._block + 1) // self._model_rate
-        advance -= self._block_start(self._block) // self._model_rate
-        self._input[: self._filled - advance] = self._input[advance : self._filled]
-        if self._any_invalid:
-            self._input_invalid[: self._filled - advance] = self._input_invalid[advance : self._filled]
-            self._any_invalid = bool(self._input_invalid[: self._filled - advance].any())
-        self._filled -= advance
-        self._block += 1
+    def _aim(self, block: int) -> None:
+        """Make `block` the next one."""
+        self._block = block
+        start, end = self._block_start(block), self._block_start(block + 1)
+        self._matrix = self._resample[start % self._model_rate]
         self._needed = self._matrix.shape[1]
+        self._advance = end // self._model_rate - start // self._model_rate
+
+    def _work_block(self) -> Conditioned:
+        """Resample the next block; where it completes a group, take that through the high-pass."""
+        fresh = self._to_sixteenths((self._matrix @ self._input[: self._needed]) @ self._derive)  # exact: below 2**48
+        if self._block == 0:
+            self._sixteenths[:] = fresh[0]  # the past is constant, and so is the lead-in
+        place = 2 * self.delay_samples + self._grouped * BLOCK
+        self._sixteenths[place : place + BLOCK] = fresh
+        fresh_invalid = self._take_mask()
+        self._drop_input(self._advance)
+        self._aim(self._block + 1)
+        self._grouped += 1
 
         newest = self._block * BLOCK - self.lead_in
         if newest > self._total:
             fresh, fresh_invalid = _NOTHING.fast, _NOTHING.fast_invalid
-        else:
-            fresh_invalid = self._mask[-BLOCK:].copy() if self._mask_set else np.zeros(invalid.shape, dtype=np.bool_)
-        # The block of the output ends `delay` samples before the newest resampled one.
-        if newest - self.delay_samples <= 0:
+        if (newest - self.delay_samples) % (GROUP * BLOCK):
             return Conditioned(_NOTHING.signal, _NOTHING.invalid, fresh, fresh_invalid)
-        volts = np.floor(self._highpass @ self._sixteenths + 0.5)
-        low, high = volts.min(), volts.max()
-        if high > 32767 or low < -32767:
-            self.saturated += int(np.count_nonzero(np.abs(volts[: self._total - self.samples_out]) > 32767))
-            np.clip(volts, -32767, 32767, out=volts)
-        self.samples_out += BLOCK
-        return Conditioned(volts.astype(np.int16), invalid, fresh, fresh_invalid)
+        signal, invalid = self._work_group(max(0, newest - self.delay_samples))
+        return Conditioned(signal, invalid, fresh, fresh_invalid)
 
-    def _to_sixteenths(self, accumulated: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Scale sums of half LSB x 2**20 to 1/16 microvolt, in two roundings that fit 64-bit integers."""
-        fine = np.floor(accumulated * 2.0 ** (FRACTION_BITS - COEFFICIENT_BITS) + 0.5)  # 1/32 LSB
+    def _work_group(self, most: int) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
+        """Return signal and invalid flags of the group of blocks that is resampled, at most the last `most` rows."""
+        blocks, self._grouped = self._grouped, 0
+        n = blocks * BLOCK
+        history = 2 * self.delay_samples
+        microvolts = self._highpass @ _overlapping(self._sixteenths, blocks, history + BLOCK, BLOCK)
+        microvolts += 0.5
+        np.floor(microvolts, out=microvolts)
+        self._sixteenths[:history] = self._sixteenths[n : n + history]
+        invalid = self._move_mask(n)
+
+        rows = min(n, most)
+        signal, invalid = microvolts.reshape(n, len(LEADS))[n - rows :], invalid[n - rows :]
+        if rows and (signal.max() > 32767 or signal.min() < -32767):
+            self.saturated += int(np.count_nonzero(np.abs(signal[: self._total - self.samples_out]) > 32767))
+            np.clip(signal, -32767, 32767, out=signal)
+        self.samples_out += rows
+        return signal.astype(np.int16), invalid
+
+    def _drop_input(self, count: int) -> None:
+        """Forget the oldest `count` samples of the input."""
+        left = self._filled - count
+        self._input[:left] = self._input[count : self._filled]
+        if self._any_invalid:
+            self._input_invalid[:left] = self._input_invalid[count : self._filled]
+            self._input_invalid[left : self._filled] = False
+            self._any_invalid = bool(self._input_invalid[:left].any())
+        self._filled = left
+
+    def _to_sixteenths(self, fine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Round 1/32 LSB and scale to 1/16 microvolt: two roundings that fit 64-bit integers. Overwrites `fine`."""
+        fine += 0.5
+        np.floor(fine, out=fine)
         if self._pv <= FLOAT_PV:  # then every number below 2**31 comes out of float64 as out of integers
             fine *= self._pv
             fine += PV_PER_THIRTYSECOND // 2
@@ -260,18 +275,36 @@ class Conditioner:
             np.clip(fine, -SIXTEENTHS_LIMIT, SIXTEENTHS_LIMIT, out=fine)
         return fine
 
-    def _shift_mask(self) -> npt.NDArray[np.bool_]:
-        """Move the invalid flags on by a block and return those of the block that leaves the high-pass."""
-        if not self._any_invalid and not self._mask_set:
-            return np.zeros((BLOCK, len(LEADS)), dtype=np.bool_)
-        self._mask[:-BLOCK] = self._mask[BLOCK:]
-        k0 = self._block_start(self._block)
-        places = (k0 + np.arange(BLOCK + 1) * self._rate) // self._model_rate - k0 // self._model_rate
-        near = self._half - 1 + places  # rows of self._input at and after each output's instant
-        hit = np.logical_or.reduceat(self._input_invalid[: near[-1]], near[:-1], axis=0)
-        self._mask[-BLOCK:] = (hit @ (self._derivation.T != 0)).astype(np.bool_)
-        self._mask_set = bool(self._mask.any())
-        return self._mask[:BLOCK].copy()
+    def _take_mask(self) -> npt.NDArray[np.bool_]:
+        """Put the invalid flags of the next block with those of its group, and return them."""
+        place = self.delay_samples + self._grouped * BLOCK
+        mine = self._mask[place : place + BLOCK]
+        if self._any_invalid:
+            k0 = self._block_start(self._block)
+            places = (k0 + np.arange(BLOCK + 1) * self._rate) // self._model_rate - k0 // self._model_rate
+            near = self._half - 1 + places  # rows of self._input at and after each output's instant
+            hit = np.logical_or.reduceat(self._input_invalid[: near[-1]], near[:-1], axis=0)
+            mine[:] = hit @ (self._derivation.T != 0)
+            self._mask_set = self._mask_set or bool(mine.any())
+        elif self._mask_set:
+            mine[:] = False
+        return mine.copy()
+
+    def _move_mask(self, n: int) -> npt.NDArray[np.bool_]:
+        """Move the invalid flags on by the group's n samples and return those of the n that leave the high-pass."""
+        leaving = self._mask[:n].copy()
+        if self._mask_set:
+            self._mask[: self.delay_samples] = self._mask[n : n + self.delay_samples]
+            self._mask[self.delay_samples :] = False
+            self._mask_set = bool(self._mask.any())
+        return leaving
+
+
+def _overlapping(rows: npt.NDArray[np.float64], count: int, length: int, step: int) -> npt.NDArray[np.float64]:
+    """Return a view (count, length, columns) of stretches of `length` rows, each `step` after the last."""
+    down, across = rows.strides
+    shape, strides = (count, length, rows.shape[1]), (step * down, down, across)
+    return np.lib.stride_tricks.as_strided(rows, shape, strides, writeable=False)
 
 
 def condition(recording: Recording, contract: Contract, mains: int | None = None) -> Conditioned:

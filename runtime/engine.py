@@ -5,6 +5,7 @@ on the machine (sequence numbers, time of day, latency) is stamped on by the cal
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from ecg_edge.firmware_bridge.leads import LEADS
 from .alerts import AlertMachine
 from .backends import Backend, probabilities
 from .bundle import Bundle
-from .conditioning import BLOCK, Conditioned, Conditioner
+from .conditioning import BLOCK, GROUP, Conditioned, Conditioner
 from .events import Event, Status, Summary, Technical
 from .policy import Policy
 from .quality import LeadStates, Quality
@@ -24,6 +25,7 @@ from .window import Hop, Window
 STATUS_HOPS = 10  # hops between signs of life, where probabilities are not asked for in every window
 SHORTEST_SECONDS = 5.0  # a stream that ends earlier gets no diagnosis; the Challenge's shortest records have 6 s
 LONGEST_GAP_SECONDS = 60.0  # gaps are filled with invalid samples up to this; beyond, stream time only jumps
+GROUP_SAMPLES = GROUP * BLOCK  # model samples that the conditioner gives at once
 _ANSWERS = ("end", "the model answers again")
 
 
@@ -206,9 +208,10 @@ class Engine:
             events += self._rhythm.push(conditioned.fast[part], conditioned.fast_invalid[part], time)
             if self._beats is not None:
                 self._keep_beats(self._beats)
-            if self._fast_end > self._conditioner.delay_samples:
-                events += self._window_takes(conditioned, taken, taken + BLOCK, at)
-                taken += BLOCK
+            conditioned_to = self._fast_end - self._conditioner.delay_samples
+            if conditioned_to > 0 and conditioned_to % GROUP_SAMPLES == 0:
+                events += self._window_takes(conditioned, taken, taken + GROUP_SAMPLES, at)
+                taken += GROUP_SAMPLES
         return events + self._window_takes(conditioned, taken, len(conditioned.signal), at)
 
     def _keep_beats(self, beats: list[tuple[float, bool]]) -> None:
@@ -301,6 +304,8 @@ class Engine:
 
     def _tell_states(self, states: LeadStates, time: float) -> list[Event]:
         """Return the technical events of leads whose state has changed."""
+        if not states.any and not self._states:
+            return []
         events: list[Event] = []
         for code, mask, begins, ends in (
             ("lead_off", states.off, "electrode off or samples missing", "connected again"),
@@ -326,6 +331,8 @@ class Engine:
                 text = f"{', '.join(begun)}: {begins}"
                 events.append(Technical(time=time, code=code, phase="new", message=text, leads=begun))
             self._states[code] = now
+            if not now:
+                del self._states[code]
         return events
 
     def _tell_nothing_usable(self, nothing: bool, time: float) -> list[Event]:
@@ -351,4 +358,9 @@ class Engine:
 
 
 def _names(mask: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-    return tuple(lead for lead, there in zip(LEADS, mask.tolist(), strict=True) if there)
+    return _names_of(mask.tobytes())
+
+
+@lru_cache(maxsize=256)
+def _names_of(mask: bytes) -> tuple[str, ...]:
+    return tuple(lead for lead, there in zip(LEADS, mask, strict=True) if there)

@@ -62,6 +62,8 @@ class LabelPolicy:
 class Policy:
     """The settings of the alert decision; constructing an impossible one raises PolicyError naming the key."""
 
+    threshold_floor: Annotated[float, Range(0, 1)]
+    """Least probability that announces an alert, where the bundle's threshold of a label is lower."""
     smoothing_s: Annotated[float, Range(0, 60)]
     """Time constant in seconds of the moving average over the probabilities of windows; 0 = none."""
     hysteresis: Annotated[float, Range(0, 0.95)]

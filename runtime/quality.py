@@ -32,11 +32,10 @@ class LeadStates:
     saturated: npt.NDArray[np.bool_]
     noisy: npt.NDArray[np.bool_]
 
-    @property
-    def bad(self) -> npt.NDArray[np.bool_]:
-        """True where anything is."""
-        verdict: npt.NDArray[np.bool_] = self.off | self.flat | self.saturated | self.noisy
-        return verdict
+    bad: npt.NDArray[np.bool_]
+    """True where anything is."""
+    any: bool
+    """Whether anything is, in any lead."""
 
 
 class Quality:
@@ -49,35 +48,52 @@ class Quality:
         self._allowed = BAD_HOPS_OF_TEN * hops // 10
         self._bad = np.zeros((hops, len(LEADS)), dtype=np.bool_)
         self._seen = 0
-        self._last_two = np.zeros((len(LEADS), 2), dtype=np.int16)
+        self._leads = int(np.count_nonzero(present))
+        self._bad_hops = np.zeros(len(LEADS), dtype=np.int64)  # of each lead in the window
+        self._joined = np.zeros(
+            (len(LEADS), contract.hop + 2), dtype=np.int32
+        )  # a hop behind the two samples before it
 
     def push(self, signal: npt.NDArray[np.int16], invalid: npt.NDArray[np.bool_]) -> LeadStates:
         """Judge a hop of conditioned signal (12, hop) and return the state of each lead that is present."""
-        off = invalid.mean(axis=1) > OFF_SHARE if invalid.any() else np.zeros(len(LEADS), dtype=np.bool_)
-        high, low = signal.max(axis=1).astype(np.int32), signal.min(axis=1).astype(np.int32)
-        flat = (high - low < FLAT_MICROVOLTS) & ~off
-        saturated = (high >= RAIL_MICROVOLTS) | (low <= -RAIL_MICROVOLTS)
-        joined = np.concatenate((self._last_two, signal), axis=1).astype(np.int32)
-        slope = np.diff(joined, axis=1)
-        rough = np.abs(slope[:, 1:] - slope[:, :-1]) > ROUGH_MICROVOLTS
-        noisy = (rough.sum(axis=1) > ROUGH_SHARE * signal.shape[1]) & ~off & ~saturated
-        self._last_two = signal[:, -2:].copy()
-        states = LeadStates(off & self._present, flat & self._present, saturated & self._present, noisy & self._present)
-        self._bad[self._seen % len(self._bad)] = states.bad
+        states = np.zeros((4, len(LEADS)), dtype=np.bool_)  # a wrong electrode is not called flat or noisy, too
+        off, flat, saturated, noisy = states
+        if invalid.any():
+            np.greater(invalid.mean(axis=1), OFF_SHARE, out=off)
+        high, low = signal.max(axis=1), signal.min(axis=1)
+        np.less(high - low.astype(np.int32), FLAT_MICROVOLTS, out=flat)
+        np.greater_equal(np.maximum(high, -low), RAIL_MICROVOLTS, out=saturated)
+        joined = self._joined
+        joined[:, :2] = joined[:, -2:]
+        joined[:, 2:] = signal
+        slope = joined[:, 1:] - joined[:, :-1]
+        bend = slope[:, 1:] - slope[:, :-1]
+        rough = np.count_nonzero(np.abs(bend, out=bend) > ROUGH_MICROVOLTS, axis=1)
+        np.greater(rough, ROUGH_SHARE * signal.shape[1], out=noisy)
+        states &= self._present
+        anything = bool(states.any())
+        if anything:
+            flat &= ~off
+            noisy &= ~(off | saturated)
+        place = self._seen % len(self._bad)
         self._seen += 1
-        return states
+        bad = states.any(axis=0)
+        if anything or self._bad_hops.any():
+            self._bad_hops += bad
+            self._bad_hops -= self._bad[place]
+            self._bad[place] = bad
+        return LeadStates(off, flat, saturated, noisy, bad, anything)
 
     @property
     def usable(self) -> npt.NDArray[np.bool_]:
         """Leads (12,) that the current window may rest on."""
-        verdict: npt.NDArray[np.bool_] = self._present & (self._bad.sum(axis=0) <= self._allowed)
+        verdict: npt.NDArray[np.bool_] = self._present & (self._bad_hops <= self._allowed)
         return verdict
 
     @property
     def score(self) -> float:
         """Share of good seconds among the present leads of the window: 1 is clean, 0 is unusable."""
         hops = min(self._seen, len(self._bad))
-        leads = int(self._present.sum())
-        if not hops or not leads:
+        if not hops or not self._leads:
             return 0.0
-        return 1.0 - float(self._bad[:, self._present].sum()) / (hops * leads)
+        return 1.0 - int(self._bad_hops.sum()) / (hops * self._leads)

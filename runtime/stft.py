@@ -58,7 +58,8 @@ class Stft:
         self.bins = contract.stft_bins if bins is None else bins
         self.shift = 17 + self.length.bit_length() - 1  # |spectrum| <= 2**24 * (length / 2) * 2**20 before, 2**26 after
         self._window = window_table(self.length).astype(np.float64) * 2.0**-TABLE_BITS
-        self._twiddles = np.hstack(twiddle_tables(self.length, self.bins)).astype(np.float64)
+        # Scaled by the last shift, which is exact in binary.
+        self._twiddles = np.hstack(twiddle_tables(self.length, self.bins)).astype(np.float64) * 2.0**-self.shift
         steps = contract.log_steps_per_octave
         self._log = _log_table(steps)
         self._log_zero = (FLOAT64_BIAS - 1) << MANTISSA_BITS
@@ -71,19 +72,18 @@ class Stft:
         x = frames.astype(np.float64)
         _, bits = np.frexp(np.abs(x).max(axis=-1))
         up = np.where(bits > 0, MAGNITUDE_BITS - bits, 0).astype(np.int32)
-        re, im = self._spectrum(x, up)
-        return Transform(re, im, self.shift - TABLE_BITS - up)
+        both = self._spectrum(x, up)
+        return Transform(both[..., : self.bins], both[..., self.bins :], self.shift - TABLE_BITS - up)
 
     def frames(self, signal: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
         """Return the log power (..., bins, frames) of all frames that lie wholly within signal (..., samples)."""
         x = self._cut(signal)
         _, bits = np.frexp(np.abs(x).max(axis=-1))
         up = MAGNITUDE_BITS - bits
-        re, im = self._spectrum(x, up)
-        re *= re
-        im *= im
-        re += im
-        return np.swapaxes(self._log_steps(re, up), -1, -2)
+        both = self._spectrum(x, up)
+        both *= both
+        power = both[..., : self.bins] + both[..., self.bins :]
+        return np.swapaxes(self._log_steps(power, up), -1, -2)
 
     def _cut(self, signal: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Return a copy of the overlapping frames (..., frames, length) of signal (..., samples)."""
@@ -96,33 +96,34 @@ class Stft:
         view = np.lib.stride_tricks.as_strided(signal, shape, strides, writeable=False)
         return view.astype(np.float64, order="C")
 
-    def _spectrum(
-        self, x: npt.NDArray[np.float64], up: npt.NDArray[np.int32]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return the integers (re, im) of float64 frames x (..., length), each times 2**up (...)."""
+    def _spectrum(self, x: npt.NDArray[np.float64], up: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+        """Return the integers re and im side by side (..., 2 bins) of float64 frames x (..., length) times 2**up (...).
+
+        x is overwritten.
+        """
         x *= self._window
         x *= np.ldexp(1.0, up)[..., np.newaxis]
         x += 0.5
         np.floor(x, out=x)
-        both = (x.reshape(-1, self.length) @ self._twiddles).reshape(*x.shape[:-1], 2 * self.bins)
-        both *= 2.0**-self.shift
+        both = x.reshape(-1, self.length) @ self._twiddles
         both += 0.5
         np.floor(both, out=both)
-        return both[..., : self.bins], both[..., self.bins :]
+        return both.reshape(*x.shape[:-1], 2 * self.bins)
 
     def _log_steps(self, power: npt.NDArray[np.float64], up: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-        """Return 8-bit log2 of power (..., bins), integers below 2**53 scaled by 2**(2 up)."""
+        """Return 8-bit log2 of contiguous power (..., bins), integers below 2**53 scaled by 2**(2 up)."""
         # An integer in float64 shows its leading bit and the eight after it in its own bits.
-        index = (np.ascontiguousarray(power).view(np.int64) >> (52 - MANTISSA_BITS)) - self._log_zero
-        np.maximum(index, 0, out=index)  # power zero
-        steps = self._log[index]
-        steps -= (self._log_offset + self._log_per_exponent * up)[..., np.newaxis].astype(np.int32)
-        np.maximum(steps, 0, out=steps)
-        np.minimum(steps, 255, out=steps)
-        return steps.astype(np.uint8)
+        index = power.view(np.int64) >> (52 - MANTISSA_BITS)
+        index -= self._log_zero
+        steps = self._log.take(index, mode="clip")  # power zero lies below the table
+        steps -= (self._log_offset + self._log_per_exponent * up)[..., np.newaxis]
+        return _BYTES.take(steps, mode="clip")
 
 
-def _log_table(steps_per_octave: int) -> npt.NDArray[np.int32]:
+_BYTES = np.arange(256, dtype=np.uint8)
+
+
+def _log_table(steps_per_octave: int) -> npt.NDArray[np.int64]:
     """Return floor(steps * log2(power)) by (leading bit + 1, next eight bits) of the power; row 0 stands for zero.
 
     Exact: 1 + m / 256 >= 2**(j / steps) is decided in integers as (256 + m)**steps >= 2**j * 256**steps.
@@ -134,7 +135,7 @@ def _log_table(steps_per_octave: int) -> npt.NDArray[np.int32]:
     ]
     octaves = np.arange(-1, 53)[:, np.newaxis] * steps_per_octave + np.array(fraction)
     octaves[0] = -(2**20)  # below any floor
-    return octaves.astype(np.int32).ravel()
+    return octaves.astype(np.int64).ravel()
 
 
 def spectrogram(signal: npt.NDArray[np.int16], contract: Contract) -> npt.NDArray[np.uint8]:

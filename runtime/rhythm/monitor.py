@@ -201,6 +201,7 @@ class RhythmMonitor:
             watched_since=self._watched_since,
             learned=self._beating,
             noise=detector.noise / detector.level if detector.level else 0.0,
+            fibrillated=self._time(self._fibrillated),
             fibrillating=self._fibrillation.score > SCORE,
             fibrillation=self._fibrillation.present,
         )

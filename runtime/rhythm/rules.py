@@ -49,6 +49,8 @@ class Seen:
     """Whether a beat has ever been seen."""
     noise: float
     """Height of the noise peaks against the beats, 0 while nothing is known of them."""
+    fibrillated: float
+    """When a window last scored as fibrillation."""
     fibrillating: bool
     """Whether the last window scored as fibrillation."""
     fibrillation: bool
@@ -74,7 +76,8 @@ def findings(seen: Seen, rate: Rate, settings: RuleSettings) -> Mapping[str, flo
     if rate.ventricular_run() >= n and (run := rate.over(n)) and run[0] > settings.ventricular_bpm:
         found["VT"] = run[2]
     slow = rate.over(settings.brady_beats)
-    if slow and max(slow[:2]) < settings.brady_bpm:  # the median too: one pause is no bradycardia
+    # The median too: one pause is no bradycardia. Nor are the beats around a fibrillation.
+    if slow and max(slow[:2]) < settings.brady_bpm and slow[2] > seen.fibrillated:
         found["ExtremeBrady"] = slow[2]
     fast = rate.over(settings.tachy_beats)
     if fast and fast[0] > settings.tachy_bpm:

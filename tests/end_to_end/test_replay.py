@@ -1,12 +1,16 @@
 """`ecg-edge replay`: a record, or the built-in one, through the engine."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from ecg_edge.firmware_bridge.heart import Episode, simulate
 from ecg_edge.runtime.events import NOTICE
+from ecg_edge.runtime.sources.records import write_recording
 
 
 def probabilities(lines: list[dict[str, Any]]) -> list[dict[str, float]]:
@@ -66,12 +70,21 @@ def test_leads(cli: Any, bundle: Path, record: Path, lines_of: Any) -> None:
     assert demo[-1]["leads"] == ["II", "V6"]
 
 
-def test_mains(cli: Any, bundle: Path, record: Path, lines_of: Any) -> None:
-    plain, notched = (
-        lines_of(cli("replay", record, "--json", "--probabilities", *more, "--bundle", bundle).out)
-        for more in ((), ("--mains", "50"))
+def test_mains(cli: Any, bundle: Path, lines_of: Any, tmp_path: Path) -> None:
+    """Hum a thousand times as strong as an ECG leaves traces in the low-pass's stop band, and none in the notch."""
+    clean = replace(simulate([Episode("sinus rhythm", 14)], rate=250, seed=3).recording, name="clean")
+    hum = np.rint(1_000_000 * np.sin(2 * np.pi * 60 * np.arange(len(clean.counts)) / 250)).astype(np.int32)
+    loud = replace(clean, counts=clean.counts + hum[:, np.newaxis], name="loud")
+    quiet, humming, notched = (
+        probabilities(lines_of(cli("replay", record, "--json", "--probabilities", *more, "--bundle", bundle).out))
+        for record, more in (
+            (write_recording(clean, tmp_path), ("--mains", "60")),
+            (write_recording(loud, tmp_path), ()),
+            (tmp_path / "loud", ("--mains", "60")),
+        )
     )
-    assert probabilities(plain) != probabilities(notched)
+    off = [max(abs(a["AF"] - b["AF"]) for a, b in zip(quiet, other, strict=True)) for other in (humming, notched)]
+    assert 3 * off[1] < off[0] > 0.2, off
 
 
 def test_policy(cli: Any, bundle: Path, record: Path, lines_of: Any, tmp_path: Path) -> None:

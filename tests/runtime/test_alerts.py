@@ -17,6 +17,7 @@ LEADS = ("I", "II")
 
 PLAIN = replace(
     load_policy(),
+    threshold_floor=0.0,
     smoothing_s=0.0,
     hysteresis=0.2,
     confirm_windows=2,
@@ -240,6 +241,14 @@ def test_alerts_of_other_detectors_suppress():
 def test_a_threshold_of_the_policy_replaces_the_calibrated_one():
     m = machine(replace(PLAIN, labels={"AF": LabelPolicy("medium", threshold=0.3)}))
     assert play(m, 0.4, 0.4, 0.25, 0.25, 0.2, 0.2) == ["2 new AF-1", "6 end AF-1 below"]
+
+
+def test_an_alert_is_more_likely_than_not_where_the_policy_asks_for_it():
+    floored = replace(PLAIN, threshold_floor=0.6)
+    assert play(machine(floored), 0.55, 0.55, 0.55) == []
+    assert play(machine(floored), 0.65, 0.65) == ["2 new AF-1"]
+    own = replace(floored, labels={"AF": LabelPolicy("medium", threshold=0.3)})
+    assert play(machine(own), 0.4, 0.4) == ["2 new AF-1"]
 
 
 def test_a_latched_alert_waits_for_its_acknowledgment():

@@ -113,7 +113,7 @@ def test_a_label_of_the_bundle_without_priority_has_the_default_one(write):
 
 ERRORS = {
     "smothing_s = 1": r"smothing_s: unknown key 'smothing_s'; did you mean smoothing_s\?",
-    "zzz = 1": r"zzz: unknown key 'zzz'; use one of smoothing_s, ",
+    "zzz = 1": r"zzz: unknown key 'zzz'; use one of threshold_floor, smoothing_s, ",
     "smoothing_s = '2'": r"smoothing_s: '2' has the wrong type; give a number",
     "smoothing_s = true": "smoothing_s: True has the wrong type",
     "smoothing_s = nan": "smoothing_s: nan has the wrong type",
