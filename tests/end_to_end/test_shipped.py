@@ -35,7 +35,7 @@ def test_the_first_command_of_the_readme_shows_alerts(cli: Any, lines_of: Any) -
     alerts = {line["label"]: line for line in lines if line["type"] == "alert" and line["phase"] == "new"}
     # The demo fibrillates from 25 to 61 s and goes fast at 103 s; a window takes 10 s to fill with either.
     assert 25 < alerts["AF"]["onset"] < 45
-    assert 103 < alerts["STach"]["onset"]
+    assert alerts["STach"]["onset"] > 103
     assert lines[-1]["type"] == "summary"
     assert lines[-1]["bundle_sha256"] == load("arrhythmia").sha256
 
