@@ -77,7 +77,7 @@ class Quality:
             noisy &= ~(off | saturated)
         place = self._seen % len(self._bad)
         self._seen += 1
-        bad = states.any(axis=0)
+        bad: npt.NDArray[np.bool_] = np.logical_or.reduce(states, axis=0)
         if anything or self._bad_hops.any():
             self._bad_hops += bad
             self._bad_hops -= self._bad[place]
