@@ -63,6 +63,8 @@ class Settings:
     """Seconds of stream that the process runs whose memory is measured."""
     threads: int = 1
     """Inference threads."""
+    rules: bool = False
+    """Whether the rhythm rules run beside the model."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def run(bundle: Bundle, backend: str = "auto", settings: Settings | None = None)
         "bundle_sha256": bundle.sha256,
         "backend": chosen.name,
         "threads": settings.threads,
+        "rules": settings.rules,
         "channels": len(recording.leads),
         "rate": recording.rate,
         "seconds": settings.seconds,
@@ -133,7 +136,7 @@ def streams_per_core(hop_ms: float) -> int:
 
 def measure_hops(bundle: Bundle, backend: Backend, policy: Policy, recording: Recording, settings: Settings) -> Costs:
     """Return the costs of hops and of bare model calls, taken in turns in this process on this thread."""
-    engine = Engine(bundle, backend, policy, format_of(recording))
+    engine = Engine(bundle, backend, policy, format_of(recording), rules=settings.rules)
     window = _first_window(bundle, recording)
     seq = 0
     before = 0

@@ -53,8 +53,8 @@ class Conditioned:
     """(samples, 12): True where the electrode was off or the sample lost; the signal then holds its last value."""
     fast: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, len(LEADS))))
     """(whole blocks, 12) at the model rate in 1/16 microvolt, integers: before the high-pass, with the electrodes'
-    offset. The stream's first block starts `lead_in` samples before the signal; at its end what would lie behind
-    the signal is left out."""
+    offset; only from an eager conditioner. The stream's first block starts `lead_in` samples before the signal; at its
+    end what would lie behind the signal is left out."""
     fast_invalid: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, len(LEADS)), np.bool_))
     """(whole blocks, 12): as `invalid`, for `fast`."""
 
@@ -69,11 +69,14 @@ class Conditioner:
         pv_per_lsb: int,
         leads: Sequence[str],
         mains: int | None = None,
+        eager: bool = False,
     ) -> None:
         """Prepare the filters.
 
         rate: device rate in Hz, 100 to 2000; pv_per_lsb: picovolts per count; leads: canonical name of each channel;
         mains: 50 or 60 to null the grid's frequency, None for the low-pass alone (over 60 dB at either).
+        eager: give `fast`, and each block of it as soon as it is known; otherwise all is done once a second, which
+        costs less. Neither changes `signal`.
         Raises EcgEdgeError for a rate, gain or notch that cannot be served.
         """
         if not RATES[0] <= rate <= RATES[1]:
@@ -107,6 +110,7 @@ class Conditioner:
         self._highpass = _highpass_matrix(contract.highpass_boxcar)
         self._derive = self._derivation.T * 2.0 ** (FRACTION_BITS - COEFFICIENT_BITS)  # to 1/32 LSB; exact in binary
 
+        self._eager = eager
         channels = len(leads)
         self._aim(0)  # the next block; block b starts at model sample b * BLOCK - lead_in
         self._grouped = 0  # blocks of the next group that are resampled
@@ -185,7 +189,7 @@ class Conditioner:
             self._filled = end
             taken += piece
             while self._filled >= self._needed:
-                parts.append(self._work_block())
+                parts.append(self._work_step())
         return _stack(parts)
 
     def _begin(self, first: npt.NDArray[np.integer]) -> None:
@@ -199,27 +203,30 @@ class Conditioner:
         return (block * BLOCK - self.lead_in) * self._rate
 
     def _aim(self, block: int) -> None:
-        """Make `block` the next one."""
+        """Make the step that starts with `block` the next one: a block, or what is left of its group."""
         self._block = block
-        start, end = self._block_start(block), self._block_start(block + 1)
-        self._matrix = self._resample[start % self._model_rate]
-        self._needed = self._matrix.shape[1]
-        self._advance = end // self._model_rate - start // self._model_rate
+        left = GROUP - (block - (self.lead_in + self.delay_samples) // BLOCK) % GROUP  # the first group is shorter
+        self._blocks = 1 if self._eager else left
+        first = self._block_start(block) // self._model_rate
+        starts = [self._block_start(b) for b in range(block, block + self._blocks + 1)]
+        self._offsets = [start // self._model_rate - first for start in starts]
+        self._matrices = [self._resample[start % self._model_rate] for start in starts[:-1]]
+        self._needed = self._offsets[-2] + self._matrices[-1].shape[1]
 
-    def _work_block(self) -> Conditioned:
-        """Resample the next block; where it completes a group, take that through the high-pass."""
-        fresh = self._to_sixteenths((self._matrix @ self._input[: self._needed]) @ self._derive)  # exact: below 2**48
+    def _work_step(self) -> Conditioned:
+        """Resample the blocks of the next step; where they complete a group, take that through the high-pass."""
+        fresh = self._to_sixteenths(self._resampled() @ self._derive)  # exact: below 2**48
         if self._block == 0:
             self._sixteenths[:] = fresh[0]  # the past is constant, and so is the lead-in
         place = 2 * self.delay_samples + self._grouped * BLOCK
-        self._sixteenths[place : place + BLOCK] = fresh
-        fresh_invalid = self._take_mask()
-        self._drop_input(self._advance)
-        self._aim(self._block + 1)
-        self._grouped += 1
+        self._sixteenths[place : place + len(fresh)] = fresh
+        fresh_invalid = self._take_mask(len(fresh))
+        self._drop_input(self._offsets[-1])
+        self._grouped += self._blocks
+        self._aim(self._block + self._blocks)
 
         newest = self._block * BLOCK - self.lead_in
-        if newest > self._total:
+        if newest > self._total or not self._eager:
             fresh, fresh_invalid = _NOTHING.fast, _NOTHING.fast_invalid
         if (newest - self.delay_samples) % (GROUP * BLOCK):
             return Conditioned(_NOTHING.signal, _NOTHING.invalid, fresh, fresh_invalid)
@@ -244,6 +251,14 @@ class Conditioner:
             np.clip(signal, -32767, 32767, out=signal)
         self.samples_out += rows
         return signal.astype(np.int16), invalid
+
+    def _resampled(self) -> npt.NDArray[np.float64]:
+        """Return the channels (samples, channels) of the step at the model rate, in LSB x 2**20."""
+        if self._offsets[-1] == self._offsets[1] * self._blocks and self._matrices[0] is self._matrices[-1]:
+            windows = _overlapping(self._input, self._blocks, self._matrices[0].shape[1], self._offsets[1])
+            return (self._matrices[0] @ windows).reshape(self._blocks * BLOCK, -1)
+        pairs = zip(self._matrices, self._offsets, strict=False)  # the last offset is the next step's
+        return np.concatenate([matrix @ self._input[o : o + matrix.shape[1]] for matrix, o in pairs])
 
     def _drop_input(self, count: int) -> None:
         """Forget the oldest `count` samples of the input."""
@@ -275,13 +290,13 @@ class Conditioner:
             np.clip(fine, -SIXTEENTHS_LIMIT, SIXTEENTHS_LIMIT, out=fine)
         return fine
 
-    def _take_mask(self) -> npt.NDArray[np.bool_]:
-        """Put the invalid flags of the next block with those of its group, and return them."""
+    def _take_mask(self, n: int) -> npt.NDArray[np.bool_]:
+        """Put the invalid flags of the step's n samples with those of its group, and return them."""
         place = self.delay_samples + self._grouped * BLOCK
-        mine = self._mask[place : place + BLOCK]
+        mine = self._mask[place : place + n]
         if self._any_invalid:
             k0 = self._block_start(self._block)
-            places = (k0 + np.arange(BLOCK + 1) * self._rate) // self._model_rate - k0 // self._model_rate
+            places = (k0 + np.arange(n + 1) * self._rate) // self._model_rate - k0 // self._model_rate
             near = self._half - 1 + places  # rows of self._input at and after each output's instant
             hit = np.logical_or.reduceat(self._input_invalid[: near[-1]], near[:-1], axis=0)
             mine[:] = hit @ (self._derivation.T != 0)

@@ -53,12 +53,13 @@ class Engine:
         policy: Policy,
         stream: StreamFormat,
         every_probability: bool = False,
+        rules: bool = False,
         keep_beats: bool = False,
     ) -> None:
         """Prepare; raises EcgEdgeError for a format that the front end cannot serve.
 
-        every_probability: emit a status with all probabilities for every window. keep_beats: keep what `take_beats`
-        returns.
+        every_probability: emit a status with all probabilities for every window. rules: run the rhythm rules
+        beside the model. keep_beats: keep what `take_beats` returns.
         """
         self._bundle = bundle
         self._backend = backend
@@ -68,11 +69,13 @@ class Engine:
         self._contract = contract
         self._classes = bundle.manifest.classes
         self._labels = [c.abbreviation for c in self._classes]
-        self._conditioner = Conditioner(contract, stream.rate, stream.pv_per_lsb, stream.leads, stream.mains)
+        self._conditioner = Conditioner(contract, stream.rate, stream.pv_per_lsb, stream.leads, stream.mains, rules)
         self._window = Window(contract)
         self._quality = Quality(contract, self._conditioner.present)
         self._alerts = AlertMachine(self._classes, policy)
-        self._rhythm = RhythmMonitor(self._conditioner.present, self._conditioner.lead_in, policy)
+        self._rhythm = None
+        if rules:
+            self._rhythm = RhythmMonitor(self._conditioner.present, self._conditioner.lead_in, policy)
         self._beats: list[tuple[float, bool]] | None = [] if keep_beats else None
         self._fast_end = -self._conditioner.lead_in  # model sample up to which the rules have seen the signal
         self._states: dict[str, tuple[str, ...]] = {}  # code -> leads in that state now
@@ -155,11 +158,11 @@ class Engine:
             events += self._finish_short(received, at)
         events += self._end_skipping()
         end = self._time(max(received, self._window.end / self._contract.rate, self._fast_end / self._contract.rate))
-        return [*events, *self._rhythm.finish(end), *self._alerts.finish(end)]
+        return [*events, *(self._rhythm.finish(end) if self._rhythm else ()), *self._alerts.finish(end)]
 
     def acknowledge(self, label: str) -> list[Event]:
         """Release the latch of `label`: its alert ends now when it is held, otherwise when its finding is gone."""
-        return [*self._rhythm.acknowledge(label), *self._alerts.acknowledge(label)]
+        return [*(self._rhythm.acknowledge(label) if self._rhythm else ()), *self._alerts.acknowledge(label)]
 
     def take_beats(self) -> list[tuple[float, bool]]:
         """Return (seconds of stream time, whether ventricular) of each beat since the last call, in order of time."""
@@ -178,7 +181,7 @@ class Engine:
             time=self._time(seconds),
             signal_s=seconds,
             windows={"analyzed": self.analyzed, "skipped": self.skipped, "unusable": self.unusable},
-            alerts={**self._rhythm.announced, **self._alerts.announced},
+            alerts={**(self._rhythm.announced if self._rhythm else {}), **self._alerts.announced},
             losses={
                 "gap_frames": self.gap_frames,
                 # What stood in for a gap is lost once, not twice; 0 while the last of it has not been worked on.
@@ -199,6 +202,8 @@ class Engine:
         The rules are ahead of the windows by the delay of the high-pass. Going block by block keeps that distance the
         same however much signal came at once, so that what the rules found suppresses in the same windows.
         """
+        if self._rhythm is None:
+            return self._window_takes(conditioned, 0, len(conditioned.signal), at)
         events: list[Event] = []
         taken = 0
         for start in range(0, len(conditioned.fast), BLOCK):
@@ -207,17 +212,17 @@ class Engine:
             time = self._time(self._fast_end / self._contract.rate)
             events += self._rhythm.push(conditioned.fast[part], conditioned.fast_invalid[part], time)
             if self._beats is not None:
-                self._keep_beats(self._beats)
+                self._keep_beats(self._beats, self._rhythm)
             conditioned_to = self._fast_end - self._conditioner.delay_samples
             if conditioned_to > 0 and conditioned_to % GROUP_SAMPLES == 0:
                 events += self._window_takes(conditioned, taken, taken + GROUP_SAMPLES, at)
                 taken += GROUP_SAMPLES
         return events + self._window_takes(conditioned, taken, len(conditioned.signal), at)
 
-    def _keep_beats(self, beats: list[tuple[float, bool]]) -> None:
-        for time, ventricular in self._rhythm.withdrawn:
+    def _keep_beats(self, beats: list[tuple[float, bool]], rhythm: RhythmMonitor) -> None:
+        for time, ventricular in rhythm.withdrawn:
             beats.remove((self._time(time), ventricular))
-        beats += [(self._time(time), ventricular) for time, ventricular in self._rhythm.beats]
+        beats += [(self._time(time), ventricular) for time, ventricular in rhythm.beats]
 
     def _window_takes(self, conditioned: Conditioned, start: int, stop: int, at: float) -> list[Event]:
         part = slice(start, stop)
@@ -283,9 +288,10 @@ class Engine:
             shown = None
             if self._every_probability and answer is not None:
                 shown = dict(zip(self._labels, answer.tolist(), strict=True))
-            rate = self._rhythm.heart_rate
+            rate = self._rhythm.heart_rate if self._rhythm else None
             events.append(Status(time=time, heart_rate=rate, quality=quality, leads=leads, probabilities=shown))
-        events += self._alerts.step(time, answer, leads, quality, active_elsewhere=self._rhythm.active)
+        elsewhere = self._rhythm.active if self._rhythm else ()
+        events += self._alerts.step(time, answer, leads, quality, active_elsewhere=elsewhere)
         return events
 
     def _finish_short(self, received: float, at: float) -> list[Event]:

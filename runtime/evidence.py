@@ -119,7 +119,9 @@ def evaluate(
 ) -> Evidence:
     """Run a recording through the engine, without its model, and hold what it says against the annotations."""
     truth = reference(annotations, annotations.rate or annotation_rate, recording.seconds, policy.rules)
-    engine = Engine(bundle, _Silent(len(bundle.manifest.classes)), policy, format_of(recording), keep_beats=True)
+    engine = Engine(
+        bundle, _Silent(len(bundle.manifest.classes)), policy, format_of(recording), rules=True, keep_beats=True
+    )
     chunk = max(1, round(CHUNK_S * recording.rate))
     events: list[Event] = []
     for start in range(0, len(recording.counts), chunk):

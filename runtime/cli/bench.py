@@ -25,12 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--chunk-ms", type=_chunk, default=default.chunk_ms, help="length of the chunks fed, 1 to 1000 (%(default)s)"
     )
+    group.add_argument("--rules", action="store_true", help="with the rhythm rules beside the model")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    settings = Settings(seconds=args.seconds, chunk_ms=args.chunk_ms, threads=args.threads)
+    settings = Settings(seconds=args.seconds, chunk_ms=args.chunk_ms, threads=args.threads, rules=args.rules)
     report = measure(load(args.bundle), args.backend, settings)
     print(json.dumps(report) if args.json else _table(report))
     return 0

@@ -110,6 +110,9 @@ def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("events")
     group.add_argument("--json", action="store_true", help="write events as lines of JSON instead of text")
     group.add_argument("--probabilities", action="store_true", help="a status with all probabilities every window")
+    group.add_argument(
+        "--rules", action="store_true", help="also run the rhythm rules: beats, heart rate, alerts within seconds"
+    )
     group.add_argument("--log", type=Path, metavar="FILE", help="also append events to FILE as lines of JSON")
     group.add_argument("--policy", type=Path, metavar="FILE", help="alert policy that overlays the built-in one (TOML)")
     group.add_argument(
@@ -131,7 +134,7 @@ def run_monitor(args: argparse.Namespace, source: Source, *, live: bool, seconds
         sinks.append(JsonLinesFile(args.log))
     monitor = Monitor(
         source,
-        lambda stream: Engine(bundle, backend, policy, stream, every_probability=args.probabilities),
+        lambda stream: Engine(bundle, backend, policy, stream, every_probability=args.probabilities, rules=args.rules),
         sinks,
         budget_ms=args.budget_ms,
         live=live,

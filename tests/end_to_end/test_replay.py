@@ -91,8 +91,7 @@ def test_policy(cli: Any, bundle: Path, record: Path, lines_of: Any, tmp_path: P
     policy = tmp_path / "policy.toml"
     policy.write_text('default_priority = "none"\n[labels.AF]\nenabled = false\n[labels.PVC]\nenabled = false\n')
     done = cli("replay", record, "--json", "--policy", policy, "--bundle", bundle)
-    told = set(lines_of(done.out)[-1]["alerts"])
-    assert told <= {"VF", "VT", "ExtremeTachy"}, "the record has a tachycardia for the rules, and nothing else is told"
+    assert lines_of(done.out)[-1]["alerts"] == {}
     policy.write_text("confirm_window = 2\n")
     done = cli("replay", record, "--json", "--policy", policy, "--bundle", bundle)
     assert (done.status, done.out) == (1, "")

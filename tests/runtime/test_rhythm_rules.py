@@ -41,7 +41,9 @@ def play(bundle):
 
     def play(recording: Recording, chunks: Sequence[int] = (), policy=None) -> tuple[Engine, list[Event]]:
         policy = policy or load_policy()
-        engine = Engine(bundle, Silent(len(bundle.manifest.classes)), policy, format_of(recording), keep_beats=True)
+        engine = Engine(
+            bundle, Silent(len(bundle.manifest.classes)), policy, format_of(recording), rules=True, keep_beats=True
+        )
         edges = np.cumsum(chunks)[:-1] if len(chunks) else []
         events: list[Event] = []
         off = recording.invalid if recording.invalid is not None else np.zeros(recording.counts.shape, np.bool_)
@@ -103,7 +105,7 @@ def test_nothing_is_announced_in_rhythms_that_need_nobody(play, leads, seed):
 def test_a_latched_alert_lasts_until_it_is_acknowledged_and_comes_again(play, bundle):
     episodes = [SINUS, Episode("asystole", 8), SINUS, Episode("asystole", 8), SINUS]
     recording = simulate(episodes, rate=250, leads=("II",), seed=2).recording
-    engine = Engine(bundle, Silent(3), load_policy(), format_of(recording))
+    engine = Engine(bundle, Silent(3), load_policy(), format_of(recording), rules=True)
     events = engine.push(recording.counts[: 45 * 250])
     held = [e for e in events if isinstance(e, Alert) and e.label == "Asystole"]
     assert [(e.phase, e.latched) for e in held] == [("new", None), ("update", True)]
@@ -180,7 +182,7 @@ def test_the_events_do_not_depend_on_how_the_samples_were_cut(play):
 
 def test_an_asystole_of_the_rules_silences_the_rhythms_of_the_model(play, bundle):
     simulated = simulate([Episode("sinus rhythm", 40), Episode("asystole", 30)], rate=250, leads=("II",), seed=2)
-    engine = Engine(bundle, Silent(3), load_policy(), format_of(simulated.recording))
+    engine = Engine(bundle, Silent(3), load_policy(), format_of(simulated.recording), rules=True)
     engine._backend.answer[:] = 20.0  # the model is sure of everything, all the time
     events = engine.push(simulated.recording.counts) + engine.finish()
     ends = [(e.label, e.reason) for e in events if isinstance(e, Alert) and e.phase == "end" and e.kind == "model"]
