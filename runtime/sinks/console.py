@@ -16,6 +16,14 @@ _COLORS = {
     "dim": "\033[2m",
 }
 _RESET = "\033[0m"
+_RULES = {
+    "Asystole": "no QRS complex",
+    "VF": "ventricular fibrillation or flutter",
+    "VT": "ventricular tachycardia",
+    "ExtremeBrady": "extreme bradycardia",
+    "ExtremeTachy": "extreme tachycardia",
+    "Pause": "no QRS complex",
+}
 _ABOUT = {
     "gap": "link",
     "link_lost": "link",
@@ -32,7 +40,7 @@ class Console:
         """Write to an open stream, in color where it is a terminal; classes: for the names behind labels."""
         self._stream = stream
         self._color = stream.isatty()
-        self._names = {c.abbreviation: c.name for c in classes}
+        self._names = _RULES | {c.abbreviation: c.name for c in classes}
         self._begun = False
 
     def emit(self, event: Event) -> None:
@@ -53,11 +61,12 @@ class Console:
             mark = {"new": "begins", "end": "ends", "once": ""}[event.phase]
             text = f"{_ABOUT.get(event.code, 'signal'):<7} {event.code:<11} {mark:<7} {event.message}"
             return self._paint("technical", text)
+        rate = "" if event.heart_rate is None else f"{event.heart_rate:.0f} beats a minute, "
         shown = ""
         if event.probabilities:
             best = sorted(event.probabilities.items(), key=lambda item: -item[1])[:4]
             shown = "  " + "  ".join(f"{label} {p:.2f}" for label, p in best)
-        return self._paint("dim", f"status  quality {event.quality:.2f}, {_leads(event.leads)}{shown}")
+        return self._paint("dim", f"status  {rate}quality {event.quality:.2f}, {_leads(event.leads)}{shown}")
 
     def _alert(self, event: Alert) -> str:
         name = self._names.get(event.label, event.label)

@@ -86,6 +86,8 @@ def test_alert_with_its_name_time_and_reason() -> None:
 def test_technical_and_status() -> None:
     off = Technical(time=5.0, code="lead_off", phase="new", message="V2: electrode off", leads=("V2",))
     gap = Technical(time=6.0, code="gap", phase="once", message="5 frames are missing", counts={"frames": 5})
+    rate = Status(time=8.0, heart_rate=71.6, quality=1.0, leads=LEADS)
+    assert shown(rate)[1].endswith("status  72 beats a minute, quality 1.00, 12 leads")
     status = Status(time=7.0, quality=0.93, leads=LEADS[1:], probabilities={"AF": 0.1, "NSR": 0.8})
     _, first, second, third = shown(off, gap, status)
     assert first.split() == ["00:05", "signal", "lead_off", "begins", "V2:", "electrode", "off"]
