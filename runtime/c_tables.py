@@ -11,16 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .conditioning import (
-    BLOCK,
-    COEFFICIENT_BITS,
-    FRACTION_BITS,
-    KERNEL_SECONDS,
-    RATES,
-    SIXTEENTHS_LIMIT,
-    resampling_kernel,
-)
+from .conditioning import RATES, SIXTEENTHS_LIMIT
 from .contract import Contract
+from .filters import BLOCK, COEFFICIENT_BITS, FRACTION_BITS, KERNEL_SECONDS, resampling_kernel
 from .stft import MAGNITUDE_BITS, MANTISSA_BITS, TABLE_BITS, Stft, twiddle_tables, window_table
 
 BUILT_IN_RATES = (250, 360, 500, 1000)

@@ -15,8 +15,9 @@ from ecg_edge.firmware_bridge.leads import LEADS
 from .alerts import AlertMachine
 from .backends import Backend, probabilities
 from .bundle import Bundle
-from .conditioning import BLOCK, GROUP, Conditioned, Conditioner
+from .conditioning import GROUP, Conditioned, Conditioner
 from .events import Event, Status, Summary, Technical
+from .filters import BLOCK
 from .policy import Policy
 from .quality import LeadStates, Quality
 from .rhythm.monitor import RhythmMonitor

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..conditioning import BLOCK, FRACTION_BITS
+from ..filters import BLOCK, FRACTION_BITS
 
 FloatArray = npt.NDArray[np.float64]
 

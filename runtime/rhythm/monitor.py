@@ -16,8 +16,8 @@ import numpy.typing as npt
 from ecg_edge.firmware_bridge.leads import LEADS, MEASURED_LEADS
 
 from ..alerts import AlertMachine
-from ..conditioning import BLOCK, FRACTION_BITS
 from ..events import Alert
+from ..filters import BLOCK, FRACTION_BITS
 from ..policy import Policy
 from ..quality import FLAT_MICROVOLTS
 from .beats import Beat, BeatDetector

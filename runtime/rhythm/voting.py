@@ -8,7 +8,7 @@ becomes noisy loses its voice within a second or two; one that is off or flat ha
 import numpy as np
 import numpy.typing as npt
 
-from ..conditioning import BLOCK
+from ..filters import BLOCK
 from .filters import FloatArray
 
 HISTORY = 300  # samples of strength kept, so that a beat found late still tells how high it stood

@@ -12,14 +12,9 @@ from hypothesis import strategies as st
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.leads import LEADS, MEASURED_LEADS
 from ecg_edge.firmware_bridge.recording import Recording
-from ecg_edge.runtime.conditioning import (
-    KERNEL_SECONDS,
-    Conditioned,
-    Conditioner,
-    condition,
-    resampling_kernel,
-)
+from ecg_edge.runtime.conditioning import Conditioned, Conditioner, condition
 from ecg_edge.runtime.contract import Contract
+from ecg_edge.runtime.filters import KERNEL_SECONDS, resampling_kernel
 
 CONTRACT = Contract()
 RATES = (100, 125, 250, 257, 360, 500, 1000, 2000)
