@@ -36,6 +36,11 @@ FLOAT_PV = 2**22  # gain up to which 2**31 of 1/32 LSB times it, plus a half, is
 SIXTEENTHS_LIMIT = 2**27 - 1  # 8.4 V; an input beyond it is no electrode's voltage
 
 
+_NO_FAST = np.zeros((0, len(LEADS)))
+_ALL_VALID = np.zeros((GROUP * BLOCK, len(LEADS)), dtype=np.bool_)
+_ALL_VALID.flags.writeable = False  # shared by every stretch without an invalid sample
+
+
 @dataclass(frozen=True)
 class Conditioned:
     """A stretch of conditioned signal, and the resampled signal that has become known meanwhile.
@@ -47,11 +52,11 @@ class Conditioned:
     """(samples, 12) at the model rate, 1 LSB = 1 microvolt; leads that are not there are zero."""
     invalid: npt.NDArray[np.bool_]
     """(samples, 12): True where the electrode was off or the sample lost; the signal then holds its last value."""
-    fast: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, len(LEADS))))
+    fast: npt.NDArray[np.float64] = field(default_factory=lambda: _NO_FAST)
     """(whole blocks, 12) at the model rate in 1/16 microvolt, integers: before the high-pass, with the electrodes'
     offset; only from an eager conditioner. The stream's first block starts `lead_in` samples before the signal; at its
     end what would lie behind the signal is left out."""
-    fast_invalid: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, len(LEADS)), np.bool_))
+    fast_invalid: npt.NDArray[np.bool_] = field(default_factory=lambda: _ALL_VALID[:0])
     """(whole blocks, 12): as `invalid`, for `fast`."""
 
 
@@ -117,6 +122,7 @@ class Conditioner:
         capacity = max(m.shape[1] for m in self._resample.values()) + 2 * rate
         self._input = np.zeros((capacity, channels))
         self._input_invalid = np.zeros((capacity, channels), dtype=np.bool_)
+        self._views: dict[tuple[bool, int, int, int], npt.NDArray[np.float64]] = {}
         self._filled = 0
         self._begun = False
         self._any_invalid = False
@@ -234,7 +240,7 @@ class Conditioner:
         blocks, self._grouped = self._grouped, 0
         n = blocks * BLOCK
         history = 2 * self.delay_samples
-        microvolts = self._highpass @ _overlapping(self._sixteenths, blocks, history + BLOCK, BLOCK)
+        microvolts = self._highpass @ self._stretches(self._sixteenths, blocks, history + BLOCK, BLOCK)
         microvolts += 0.5
         np.floor(microvolts, out=microvolts)
         self._sixteenths[:history] = self._sixteenths[n : n + history]
@@ -251,10 +257,17 @@ class Conditioner:
     def _resampled(self) -> npt.NDArray[np.float64]:
         """Return the channels (samples, channels) of the step at the model rate, in LSB x 2**20."""
         if self._offsets[-1] == self._offsets[1] * self._blocks and self._matrices[0] is self._matrices[-1]:
-            windows = _overlapping(self._input, self._blocks, self._matrices[0].shape[1], self._offsets[1])
+            windows = self._stretches(self._input, self._blocks, self._matrices[0].shape[1], self._offsets[1])
             return (self._matrices[0] @ windows).reshape(self._blocks * BLOCK, -1)
         pairs = zip(self._matrices, self._offsets, strict=False)  # the last offset is the next step's
         return np.concatenate([matrix @ self._input[o : o + matrix.shape[1]] for matrix, o in pairs])
+
+    def _stretches(self, rows: npt.NDArray[np.float64], count: int, length: int, step: int) -> npt.NDArray[np.float64]:
+        """Return the view `_overlapping` of one of the two buffers, which stay where they are: made once."""
+        key = (rows is self._input, count, length, step)
+        if key not in self._views:
+            self._views[key] = _overlapping(rows, count, length, step)
+        return self._views[key]
 
     def _drop_input(self, count: int) -> None:
         """Forget the oldest `count` samples of the input."""
@@ -288,6 +301,8 @@ class Conditioner:
 
     def _take_mask(self, n: int) -> npt.NDArray[np.bool_]:
         """Put the invalid flags of the step's n samples with those of its group, and return them."""
+        if not self._any_invalid and not self._mask_set:
+            return _ALL_VALID[:n]
         place = self.delay_samples + self._grouped * BLOCK
         mine = self._mask[place : place + n]
         if self._any_invalid:
@@ -297,17 +312,18 @@ class Conditioner:
             hit = np.logical_or.reduceat(self._input_invalid[: near[-1]], near[:-1], axis=0)
             mine[:] = hit @ (self._derivation.T != 0)
             self._mask_set = self._mask_set or bool(mine.any())
-        elif self._mask_set:
+        else:
             mine[:] = False
         return mine.copy()
 
     def _move_mask(self, n: int) -> npt.NDArray[np.bool_]:
         """Move the invalid flags on by the group's n samples and return those of the n that leave the high-pass."""
+        if not self._mask_set:
+            return _ALL_VALID[:n]
         leaving = self._mask[:n].copy()
-        if self._mask_set:
-            self._mask[: self.delay_samples] = self._mask[n : n + self.delay_samples]
-            self._mask[self.delay_samples :] = False
-            self._mask_set = bool(self._mask.any())
+        self._mask[: self.delay_samples] = self._mask[n : n + self.delay_samples]
+        self._mask[self.delay_samples :] = False
+        self._mask_set = bool(self._mask.any())
         return leaving
 
 

@@ -204,7 +204,7 @@ class Engine:
         same however much signal came at once, so that what the rules found suppresses in the same windows.
         """
         if self._rhythm is None:
-            return self._window_takes(conditioned, 0, len(conditioned.signal), at)
+            return self._hops(conditioned, at)
         events: list[Event] = []
         taken = 0
         for start in range(0, len(conditioned.fast), BLOCK):
@@ -226,11 +226,15 @@ class Engine:
         beats += [(self._time(time), ventricular) for time, ventricular in rhythm.beats]
 
     def _window_takes(self, conditioned: Conditioned, start: int, stop: int, at: float) -> list[Event]:
-        part = slice(start, stop)
         if start >= len(conditioned.signal):
             return []
+        return self._hops(Conditioned(conditioned.signal[start:stop], conditioned.invalid[start:stop]), at)
+
+    def _hops(self, conditioned: Conditioned, at: float) -> list[Event]:
+        if not len(conditioned.signal):
+            return []
         events: list[Event] = []
-        for hop in self._window.push(Conditioned(conditioned.signal[part], conditioned.invalid[part])):
+        for hop in self._window.push(conditioned):
             events += self._hop(hop, at)
         return events
 

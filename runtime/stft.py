@@ -62,6 +62,7 @@ class Stft:
         self._twiddles = np.hstack(twiddle_tables(self.length, self.bins)).astype(np.float64) * 2.0**-self.shift
         steps = contract.log_steps_per_octave
         self._log = _log_table(steps)
+        self._places: dict[int, npt.NDArray[np.int64]] = {}  # of the samples of so many frames
         self._log_zero = (FLOAT64_BIAS - 1) << MANTISSA_BITS
         # log2 of the power in input units: minus twice the binary scale of the spectrum, minus the floor.
         self._log_offset = steps * (2 * (TABLE_BITS - self.shift) + contract.log_floor_octave)
@@ -90,11 +91,10 @@ class Stft:
         count = (signal.shape[-1] - self.length) // self.hop + 1
         if count < 1:
             return np.zeros((*signal.shape[:-1], 0, self.length))
-        step = signal.strides[-1]
-        shape = (*signal.shape[:-1], count, self.length)
-        strides = (*signal.strides[:-1], self.hop * step, step)
-        view = np.lib.stride_tricks.as_strided(signal, shape, strides, writeable=False)
-        return view.astype(np.float64, order="C")
+        if count not in self._places:
+            starts = np.arange(count)[:, np.newaxis] * self.hop
+            self._places[count] = starts + np.arange(self.length)
+        return signal.take(self._places[count], axis=-1).astype(np.float64)
 
     def _spectrum(self, x: npt.NDArray[np.float64], up: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
         """Return the integers re and im side by side (..., 2 bins) of float64 frames x (..., length) times 2**up (...).

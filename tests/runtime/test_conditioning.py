@@ -471,3 +471,17 @@ def test_delay_is_stated_and_kept() -> None:
             pass
         # The first hop ends with model sample 99.
         assert conditioner.samples_in / rate == pytest.approx(0.99 + conditioner.delay_seconds, abs=1.01 / rate)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_an_eager_conditioner_gives_the_same_signal_and_what_comes_before_the_high_pass(rate: int) -> None:
+    counts = noise(4 * rate, 2, seed=rate)
+    lazy = Conditioner(CONTRACT, rate, MICROVOLT, ("I", "V3"))
+    eager = Conditioner(CONTRACT, rate, MICROVOLT, ("I", "V3"), eager=True)
+    one = [lazy.push(counts), lazy.flush()]
+    other = [*(eager.push(counts[k : k + 37]) for k in range(0, len(counts), 37)), eager.flush()]
+    assert np.array_equal(joined(one)[0], joined(other)[0])
+    assert not any(len(part.fast) for part in one)
+    fast = np.concatenate([part.fast for part in other])
+    assert len(fast) % 25 == 0
+    assert len(fast) >= 4 * 100  # the whole signal, behind the lead-in
