@@ -8,7 +8,7 @@ import torch
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever a checkpoint of before can no longer be read."""
 
 
@@ -26,8 +26,11 @@ def save(path: Path, state: dict[str, Any]) -> None:
     working.replace(path)
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Return what `save` wrote; raises CheckpointError where `path` is no such file. Nothing in it is executed."""
+def load(path: Path, kind: str | None = None) -> dict[str, Any]:
+    """Return what `save` wrote; raises CheckpointError where `path` is no such file. Nothing in it is executed.
+
+    kind: what `state["kind"]` has to be, for a checkpoint that is handed from one command to another.
+    """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -36,4 +39,7 @@ def load(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not a checkpoint of ecg-edge ({type(error).__name__})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint that this version reads: train again")
+    if kind is not None and state.get("kind") != kind:
+        made_by = {"trained": "finetune (best.pt)", "pretrained": "pretrain (pretrained.pt)"}
+        raise CheckpointError(f"{path} is another kind of checkpoint: name one that ecg-edge {made_by[kind]} left")
     return state

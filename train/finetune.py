@@ -1,14 +1,13 @@
-"""Supervised training of the two-branch network on labelled records.
+"""Supervised training of a network on labelled records: a job for the training loop.
 
 Each epoch: batches from the background, AdamW under a one-cycle schedule, a running average of the weights, and the
 macro AUROC of that average on the validation records. `last.pt` holds all that a run needs to go on, `best.pt` the
-averaged network of the best epoch, `log.csv` one line an epoch.
+averaged network of the best epoch (see `trained`), `log.csv` one line an epoch.
 """
 
-import csv
-import io
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,117 +16,39 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from tqdm import tqdm
 
-from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime.contract import Contract
-from ecg_edge.runtime.stft import Stft
 
 from . import checkpoint, metrics
-from .augment import Augmenter, Batch, spectrograms
-from .labels import CODES, multi_hot, with_ectopics
-from .loader import epoch_batches
+from .augment.augmenter import Augmenter, Batch
+from .contrast import ContrastHead, supervised_contrast
+from .distributed import World, share_batch_norm
+from .finetune_settings import FinetuneSettings
+from .inputs import channels_last, signal_tensor, spectrogram_tensor
+from .loader import epoch_items
+from .loop import Line
+from .losses import TaskLoss, rare_weights
+from .networks.front import front_of
 from .networks.model import BranchHeads, FusionNet
+from .optimizer import autocast, decay_groups, follow, one_cycle, resolve_precision, set_rate
+from .pretrained import Pretrained, measure_batch_norm
 from .records.entry import RecordEntry
-from .settings import FinetuneSettings
+from .settings import to_table
 from .store import RecordStore
+from .tasks import task
+from .threads import set_threads
+from .windows import network_windows, predict_logits
 
-LAST, BEST, LOG = "last.pt", "best.pt", "log.csv"
+BEST = "best.pt"
 ENOUGH_POSITIVES = 5  # of a class, for its AUROC to enter the mean that chooses the epoch
-ENOUGH_RECORDS = 500  # a source this large without a positive of a class shows its absence, not that nobody looked
 
 
-class ResumeError(EcgEdgeError):
-    """A run that cannot be resumed, or must not be written over."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Whole windows with labels, to validate or calibrate on."""
-
-    signal: npt.NDArray[np.int16]
-    """(N, leads, window) in microvolts."""
-    spectrogram: npt.NDArray[np.uint8]
-    """(N, leads, bins, frames)."""
-    labels: npt.NDArray[np.bool_]
-    """(N, classes), as the database has them."""
-
-
-def whole_windows(store: RecordStore, contract: Contract, records: Sequence[int] | None = None) -> Windows:
-    """Return the last window of each record, or of those numbered, as the engine has it at the record's end."""
-    chosen = range(len(store.entries)) if records is None else records
-    signal = np.stack([store.last_window(k, contract.window) for k in chosen])
-    labels = multi_hot(store.entries[k].codes for k in chosen)
-    return Windows(signal, spectrograms(Stft(contract), signal), labels)
-
-
-def training_labels(entries: Sequence[RecordEntry]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return labels and counted, bool (records, classes) both.
-
-    A class does not count in the records of a small source in which none has it: CPSC 2018, say, knows nine
-    diagnoses, and its records with bradycardia are not labelled so.
-    """
-    labels = multi_hot(with_ectopics(entry.codes, entry.unscored) for entry in entries)
-    sources = np.array([entry.source for entry in entries])
-    counted = np.ones_like(labels)
-    for source in np.unique(sources):
-        rows = sources == source
-        if rows.sum() < ENOUGH_RECORDS:
-            counted[rows] = labels[rows].any(axis=0)
-    return labels, counted
-
-
-def one_cycle(settings: FinetuneSettings, steps: int) -> npt.NDArray[np.float64]:
-    """Return the learning rate of each step: a cosine up from a 25th in the warm-up, then one down to nearly zero."""
-    warm = max(1, round(settings.warmup_fraction * steps))
-    up = 0.5 - 0.5 * np.cos(np.pi * np.arange(warm) / warm)
-    down = 0.5 + 0.5 * np.cos(np.pi * np.arange(steps - warm) / max(1, steps - warm))
-    return settings.learning_rate * np.concatenate((0.04 + 0.96 * up, down))[:steps]
-
-
-def rare_weights(settings: FinetuneSettings, labels: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Return how many times a positive of each class counts, (classes,)."""
-    positives = np.maximum(labels.sum(axis=0), 1)
-    balance = ((len(labels) - positives) / positives).clip(min=1.0) ** settings.rare_power
-    return balance.clip(max=settings.rare_limit).astype(np.float32)
-
-
-def weighted_bce(
-    logits: torch.Tensor, targets: torch.Tensor, counted: torch.Tensor, positive_weights: torch.Tensor
-) -> torch.Tensor:
-    """Return the mean binary cross entropy over what counts; all (N, classes) but positive_weights, (classes,)."""
-    each = nn.functional.binary_cross_entropy_with_logits(
-        logits, targets, weight=counted, pos_weight=positive_weights, reduction="sum"
-    )
-    return each / counted.sum().clamp(min=1.0)
-
-
-class Average:
-    """The running average of a network's weights and batch-norm statistics."""
-
-    def __init__(self, network: FusionNet, decay: float) -> None:
-        self.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        self._decay = decay
-
-    def update(self, network: FusionNet, steps: int) -> None:
-        """Take in the weights after step number `steps`; early on the average is over fewer of them."""
-        decay = min(self._decay, steps / (steps + 10.0))
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                self.state[name].lerp_(value, 1 - decay)
-            else:
-                self.state[name].copy_(value)
-
-
-def predict_logits(network: FusionNet, windows: Windows, batch_size: int = 64) -> npt.NDArray[np.float32]:
-    """Return the logits (N, classes) of windows."""
-    network.eval()
-    parts = []
-    with torch.inference_mode():
-        for k in range(0, len(windows.signal), batch_size):
-            signal = torch.from_numpy(windows.signal[k : k + batch_size, :, np.newaxis])
-            parts.append(network(signal, torch.from_numpy(windows.spectrogram[k : k + batch_size])).numpy())
-    return np.concatenate(parts)
+def labelled_part(entries: tuple[RecordEntry, ...], fraction: float, seed: int) -> npt.NDArray[np.int64]:
+    """Return the numbers of the records of a part of the patients, at least one; nested for one seed."""
+    patients = sorted({entry.patient for entry in entries})
+    order = np.random.default_rng([seed, 7]).permutation(len(patients))
+    chosen = {patients[k] for k in order[: max(1, round(fraction * len(patients)))]}
+    return np.array([k for k, entry in enumerate(entries) if entry.patient in chosen], dtype=np.int64)
 
 
 def macro_auroc(labels: npt.NDArray[np.bool_], logits: npt.NDArray[np.float32]) -> float:
@@ -137,177 +58,237 @@ def macro_auroc(labels: npt.NDArray[np.bool_], logits: npt.NDArray[np.float32]) 
     return mean if not math.isnan(mean) else float(metrics.macro(values, positives))
 
 
-def trained_network(result: dict[str, Any]) -> FusionNet:
-    """Return the network that `Run.result` holds, in evaluation mode."""
-    settings = FinetuneSettings.from_dict(result["settings"])
-    network = FusionNet(settings.network, len(result["contract"]["leads"]), len(result["codes"]))
-    network.load_state_dict(result["network"])
-    return network.eval()
+@dataclass(frozen=True)
+class StepBatch:
+    """A rank's part of a step."""
+
+    rows: Batch
+    """Its windows."""
+    spectrogram: npt.NDArray[np.generic]
+    """Their spectrograms as the network takes them."""
+    targets: npt.NDArray[np.float32]
+    """Of the whole step's windows, (records, classes)."""
+    counted: npt.NDArray[np.float32]
+    """Of the whole step's windows."""
 
 
-class Run:
-    """One training run: its state, and the steps that move it on."""
+class Objective(nn.Module):
+    """The network with its losses, as one module for DistributedDataParallel."""
 
-    def __init__(self, settings: FinetuneSettings, contract: Contract, train: RecordStore, valid: RecordStore) -> None:
-        torch.set_num_threads(settings.threads)
+    def __init__(self, network: FusionNet, heads: BranchHeads, contrast: ContrastHead | None) -> None:
+        super().__init__()
+        self.network, self.heads, self.contrast = network, heads, contrast
+
+    def forward(
+        self, signal: torch.Tensor, spectrogram: torch.Tensor, keep: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], torch.Tensor | None]:
+        """Return logits, each branch's own logits, and what the contrastive task compares."""
+        branches = self.network.branch_features(signal, spectrogram)
+        fused = self.network.fuse_features(*branches)
+        projected = None if self.contrast is None else self.contrast(fused)
+        return self.network.classify(fused, keep), self.heads(*branches), projected
+
+
+class FinetuneRun:
+    """A job for `run_job`."""
+
+    def __init__(
+        self,
+        settings: FinetuneSettings,
+        contract: Contract,
+        train: RecordStore,
+        valid: RecordStore,
+        noise: dict[str, Any],
+        world: World | None = None,
+        init: Pretrained | None = None,
+    ) -> None:
+        """Prepare a run on `train` that is validated on `valid`.
+
+        noise: recordings for the augmentation; init: pretrained branches to start from. Raises SettingsError, and
+        PretrainedError where `init` does not fit or has seen a validation patient.
+        """
+        settings.check()
+        set_threads(settings.threads)
         torch.manual_seed(settings.seed)
-        self.settings = settings
-        self.contract = contract
-        labels, counted = training_labels(train.entries)
-        self._records = len(train.entries)
-        self._augmenter = Augmenter(settings.augment, contract, train, labels, counted)
-        self._valid = whole_windows(valid, contract)
-        self._positive_weights = torch.from_numpy(rare_weights(settings, labels))
-        self._rates = one_cycle(settings, settings.epochs * self.steps_per_epoch)
-        self.network = FusionNet(settings.network, len(contract.leads), len(CODES))
-        for module in self.network.modules():
-            if isinstance(module, nn.Conv2d):  # channel-last weights make torch compute so: a third faster here
-                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
-        self.heads = BranchHeads(self.network, len(CODES))
-        trained = nn.ModuleList((self.network, self.heads))
-        self._optimizer = torch.optim.AdamW(_decay_groups(trained, settings.weight_decay))
-        self.average = Average(self.network, settings.average_decay)
-        self._averaged = FusionNet(settings.network, len(contract.leads), len(CODES))
-        self.history: list[dict[str, float]] = []
+        self.settings, self.contract, self.world = settings, contract, world or World()
+        self._init = init
+        tasks = [task(name) for name in settings.tasks]
+        parts = [one.training_labels(train.entries) for one in tasks]
+        labels = np.concatenate([part[0] for part in parts], axis=1)
+        counted = np.concatenate([part[1] for part in parts], axis=1)
+        # A record that counts for nothing has nothing to teach.
+        part = labelled_part(train.entries, settings.label_fraction, settings.seed)
+        self._records = part[counted[part].any(axis=1)]
+        self._augmenter = Augmenter(settings.augment, contract, train, labels, counted, noise)
+        self._front = front_of(settings.network.backbone)
+        self._samples = round(settings.window_seconds * contract.rate)
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches of an epoch."""
-        return -(-self._records // self.settings.batch_size)
+        self.network = FusionNet(settings.network, len(contract.leads), labels.shape[1])
+        if settings.network.backbone == "paper":
+            self.network.standardize(*standard_inputs(train, self._samples))
+        if init is not None:
+            init.check_unseen(valid.entries)
+            init.load_into(self.network)
+        if settings.frozen:
+            if init is None:
+                measure_batch_norm(self.network, train, self._records, contract, self._front, self._samples)
+            for branch in self._branches():
+                branch.requires_grad_(False)
+        sizes = tuple(len(one.classes) for one in tasks)
+        weights = rare_weights(labels[self._records], settings.rare_power, settings.rare_limit)
+        self.loss = TaskLoss(sizes, weights).to(self.world.device)
+        heads = BranchHeads(self.network, labels.shape[1])
+        contrast = ContrastHead(self.network.features) if settings.contrast_weight > 0 else None
+        self.objective = share_batch_norm(Objective(self.network, heads, contrast), self.world).to(self.world.device)
+        channels_last(self.objective)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        encoder = {id(p) for branch in self._branches() for p in branch.parameters()}
+        rate = settings.encoder_rate if init is not None else 1.0
+        groups = decay_groups((p for p in self.objective.parameters() if id(p) in encoder), settings.weight_decay, rate)
+        groups += decay_groups((p for p in self.objective.parameters() if id(p) not in encoder), settings.weight_decay)
+        self._optimizer = torch.optim.AdamW(groups, lr=1.0, fused=True)
+        self._parallel = self.world.parallel(self.objective)
+        self._precision = resolve_precision(settings.precision, self.world.device)
+        self.epochs = settings.epochs
+        self.steps_per_epoch = max(settings.least_steps, -(-len(self._records) // settings.batch_size))
+        self._rates = one_cycle(settings.learning_rate, settings.warmup_fraction, self.epochs * self.steps_per_epoch)
 
-    @property
-    def best(self) -> int:
-        """Number in the history of the epoch that validates best, the later one of equals."""
-        scores = [line["valid_macro_auroc"] for line in self.history]
-        return max(range(len(scores)), key=lambda k: (scores[k], k))
+        self._valid = network_windows(
+            valid, contract, settings.network.backbone, settings.window_seconds, settings.stride_seconds
+        )
+        self._valid_labels = [(one.known(valid.entries), one.labels(valid.entries)) for one in tasks]
 
-    def epoch(self) -> None:
-        """Train one epoch and validate; adds a line to the history."""
-        number = len(self.history)
-        torch.manual_seed(self.settings.seed * 100_003 + number)  # of dropout; a prime keeps runs' epochs apart
-        self.network.train()
-        total = 0.0
-        step = number * self.steps_per_epoch
-        for batch in epoch_batches(
-            self._augmenter, self._records, self.settings.batch_size, self.settings.seed, number
-        ):
-            total += self._step(batch, step)
-            step += 1
-        self._averaged.load_state_dict(self.average.state)
-        score = macro_auroc(self._valid.labels, predict_logits(self._averaged, self._valid))
-        line = {
-            "epoch": number + 1,
-            "loss": total / self.steps_per_epoch,
-            "learning_rate": float(self._rates[step - 1]),
-            "valid_macro_auroc": score,
+    def _branches(self) -> list[nn.Module]:
+        return [branch for branch in (self.network.time, self.network.spectrogram) if branch is not None]
+
+    def identity(self) -> dict[str, Any]:
+        """Return settings, contract, data and the weights that the run starts from."""
+        return {
+            "settings": to_table(self.settings),
+            "contract": self.contract.to_dict(),
+            "records": len(self._records),
+            "init": None if self._init is None else self._init.facts,
         }
-        self.history.append(line)
 
-    def _step(self, batch: Batch, step: int) -> float:
-        for group in self._optimizer.param_groups:
-            group["lr"] = float(self._rates[step])
-        time = self.network.time(torch.from_numpy(batch.signal[:, :, np.newaxis]))
-        spectrogram = self.network.spectrogram(torch.from_numpy(batch.spectrogram))
-        targets, counted = torch.from_numpy(batch.targets), torch.from_numpy(batch.counted)
-        loss = weighted_bce(self.network.fuse(time, spectrogram), targets, counted, self._positive_weights)
-        total = loss
-        for logits in self.heads(time, spectrogram):
-            alone = weighted_bce(logits, targets, counted, self._positive_weights)
-            total = total + self.settings.branch_weight * alone
+    def batches(self, epoch: int, first: int) -> Iterator[StepBatch]:
+        """Yield this rank's part of each step of an epoch."""
+        s = self.settings
+
+        def make(numbers: npt.NDArray[np.int64], number: int) -> StepBatch:
+            rng = np.random.default_rng([s.seed, epoch, number])
+            draw = self._augmenter.draw(self._records[numbers], rng, self._samples)
+            rows = self._augmenter.render(draw, self.world.rows(len(numbers)))
+            return StepBatch(rows, self._front(rows.signal, rows.spectrogram), *self._augmenter.targets(draw))
+
+        return epoch_items(make, len(self._records), self.steps_per_epoch, s.batch_size, s.seed, epoch, first)
+
+    def step(self, batch: StepBatch, number: int) -> Line:
+        """Take one step; its line has the loss of each part over the whole batch."""
+        s, device = self.settings, self.world.device
+        self.objective.train()
+        if s.frozen:
+            for branch in self._branches():
+                branch.eval()
+        set_rate(self._optimizer, float(self._rates[number]))
+        targets, counted = torch.from_numpy(batch.targets).to(device), torch.from_numpy(batch.counted).to(device)
+        totals, keep = self.loss.totals(counted), self._dropout(len(targets), number)
+        rows = self.world.rows(len(targets))
         self._optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_norm)
+        line: Line = {"loss": 0.0}
+        parts = [part for part in np.array_split(np.arange(len(rows)), s.accumulate) if len(part)]
+        for k, part in enumerate(parts):
+            mine = torch.from_numpy(rows[part]).to(device)
+            hold = self.world.size > 1 and k < len(parts) - 1
+            with self._parallel.no_sync() if hold else torch.enable_grad():  # type: ignore[operator]
+                with autocast(self._precision, device):
+                    logits, alone, projected = self._parallel(
+                        signal_tensor(batch.rows.signal[part], device),
+                        spectrogram_tensor(batch.spectrogram[part], device),
+                        keep[mine],
+                    )
+                loss = self.loss(logits.float(), targets[mine], counted[mine], totals)
+                line["loss"] += float(loss.detach())
+                for branch in alone:
+                    loss = loss + s.branch_weight * self.loss(branch.float(), targets[mine], counted[mine], totals)
+                if projected is not None:
+                    known = targets[mine] * counted[mine]
+                    if s.accumulate == 1:
+                        projected, known = self.world.gather(projected.float(), len(targets)), targets * counted
+                    contrast = supervised_contrast(projected.float(), known, s.contrast_temperature)
+                    share = len(part) / len(targets) if s.accumulate > 1 else 1 / self.world.size
+                    line["contrast"] = line.get("contrast", 0.0) + float(contrast.detach()) * share
+                    loss = loss + s.contrast_weight * share * contrast
+                # DistributedDataParallel takes the mean over ranks; the batch's loss is the sum over them.
+                (loss * self.world.size).backward()
+        nn.utils.clip_grad_norm_(self.objective.parameters(), s.gradient_norm)
         self._optimizer.step()
-        self.average.update(self.network, step)
-        return float(loss.detach())
+        # Early on the average is over fewer steps than its decay would have.
+        follow(self.average, self.network, min(s.average_decay, (number + 1) / (number + 11)))
+        total = self.world.sum(torch.tensor(list(line.values()), device=device))
+        return dict(zip(line, total.tolist(), strict=True))
+
+    def _dropout(self, n: int, number: int) -> torch.Tensor:
+        """Return what the fused features of a whole batch are multiplied by, the same on every rank."""
+        rate = self.settings.network.dropout
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + number)  # a prime: runs differ
+        keep = torch.rand((n, self.network.features), generator=generator) >= rate
+        return (keep.float() / (1 - rate)).to(self.world.device)
+
+    def end_epoch(self, epoch: int, means: Line) -> Line:
+        """Validate the averaged network."""
+        logits = predict_logits(self.average, self._valid)
+        line: Line = {"learning_rate": float(self._rates[(epoch + 1) * self.steps_per_epoch - 1])}
+        start = 0
+        scores = []
+        for name, (known, labels) in zip(self.settings.tasks, self._valid_labels, strict=True):
+            mine = logits[known, start : start + labels.shape[1]]
+            scores.append(macro_auroc(labels[known], mine))
+            line[f"valid_auroc_{name}"] = scores[-1]
+            start += labels.shape[1]
+        line["valid_auroc"] = float(np.mean(scores))
+        return line
+
+    def save_result(self, out: Path, history: list[Line]) -> None:
+        """Write `best.pt` where the last epoch validates best, the later one of equals."""
+        if history[-1]["valid_auroc"] >= max(line["valid_auroc"] for line in history):
+            checkpoint.save(out / BEST, self.result(history))
+
+    def result(self, history: list[Line]) -> dict[str, Any]:
+        """Return the content of `best.pt`: the averaged network as it is now, with what it was made from."""
+        return {
+            "kind": "trained",
+            "settings": to_table(self.settings),
+            "contract": self.contract.to_dict(),
+            "init": None if self._init is None else self._init.facts,
+            "history": history,
+            "network": self.average.state_dict(),
+        }
 
     def state(self) -> dict[str, Any]:
-        """Return all that a later process needs to go on after the last finished epoch."""
+        """Return all that changes."""
         return {
-            "settings": self.settings.to_dict(),
-            "contract": self.contract.to_dict(),
-            "history": self.history,
-            "network": self.network.state_dict(),
-            "heads": self.heads.state_dict(),
-            "average": self.average.state,
+            "objective": self.objective.state_dict(),
+            "average": self.average.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from `state`; raises ResumeError where it is of another configuration."""
-        if state["settings"] != self.settings.to_dict() or state["contract"] != self.contract.to_dict():
-            raise ResumeError("the run to resume was started with other settings: name another --out")
-        self.network.load_state_dict(state["network"])
-        self.heads.load_state_dict(state["heads"])
+        """Go on from `state`."""
+        self.objective.load_state_dict(state["objective"])
+        self.average.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
-        for name, value in state["average"].items():
-            self.average.state[name].copy_(value)
-        self.history = list(state["history"])
-
-    def result(self) -> dict[str, Any]:
-        """Return the averaged network as it is now, with what it was made from: the content of `best.pt`."""
-        return {
-            "settings": self.settings.to_dict(),
-            "contract": self.contract.to_dict(),
-            "codes": list(CODES),
-            "history": self.history,
-            "network": self.average.state,
-        }
 
 
-def finetune(
-    settings: FinetuneSettings,
-    contract: Contract,
-    train: RecordStore,
-    valid: RecordStore,
-    out: Path,
-    resume: bool = False,
-    progress: bool = False,
-) -> Run:
-    """Train, leaving `last.pt`, `best.pt` and `log.csv` in `out`; return the finished run.
+def standard_inputs(train: RecordStore, samples: int) -> tuple[npt.NDArray[np.float64], ...]:
+    """Return mean and standard deviation of each lead of the signals, and of their paper spectrograms.
 
-    resume: go on from `out`'s last finished epoch if there is one; the result is that of an uninterrupted run.
-    Raises ResumeError where `out` holds a run and `resume` is not given, or was of other settings.
+    Over the last `samples` of every training record that has the lead.
     """
-    run = Run(settings, contract, train, valid)
-    out.mkdir(parents=True, exist_ok=True)
-    if (out / LAST).exists():
-        if not resume:
-            raise ResumeError(f"{out} holds a run already: add --resume to go on with it, or name another --out")
-        run.load_state(checkpoint.load(out / LAST))
-    bar = tqdm(
-        total=settings.epochs,
-        initial=len(run.history),
-        desc="training",
-        unit="epoch",
-        disable=not progress,
-        dynamic_ncols=True,
-    )
-    with bar:
-        while len(run.history) < settings.epochs:
-            run.epoch()
-            if run.best == len(run.history) - 1:
-                checkpoint.save(out / BEST, run.result())
-            checkpoint.save(out / LAST, run.state())
-            _write_log(out / LOG, run.history)
-            latest = run.history[-1]
-            bar.set_postfix(loss=f"{latest['loss']:.4f}", auroc=f"{latest['valid_macro_auroc']:.4f}")
-            bar.update()
-    return run
-
-
-def _decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return parameter groups: convolutions and matrices decay, biases and batch norm do not (He et al. 2019)."""
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    rest = [p for p in network.parameters() if p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-
-
-def _write_log(path: Path, history: list[dict[str, float]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    working = path.with_name(f".{path.name}")
-    working.write_text(text.getvalue(), encoding="utf-8")
-    working.replace(path)
+    front = front_of("paper")
+    signal = np.stack([train.last_window(k, samples) for k in range(len(train.entries))])
+    found: list[npt.NDArray[np.float64]] = []
+    for array in (signal, front(signal, np.zeros(0, dtype=np.uint8))):
+        there = signal.any(axis=2)
+        rows = [np.asarray(array[there[:, lead], lead], dtype=np.float64) for lead in range(array.shape[1])]
+        found += [np.array([r.mean() for r in rows]), np.array([r.std() for r in rows])]
+    return tuple(found)

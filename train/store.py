@@ -1,6 +1,7 @@
-"""Conditioned records, computed once and read as one memory-mapped file.
+"""Conditioned records and their spectrograms, computed once and read as two memory-mapped files.
 
-The store holds only what the front end makes of each record: int16, 12 leads, model rate. Labels, folds and
+The store holds only what the front end makes of each record: int16 signal, 12 leads, model rate, and the STFT frames
+that begin at multiples of its hop from the record's start. Labels, folds and
 sources come from the index every time, so that mending a label table needs no new store. It is keyed by the hash
 of the signal contract and of the list of records: another contract or another list makes another store.
 """
@@ -12,6 +13,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,13 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime.conditioning import condition
 from ecg_edge.runtime.contract import Contract
 from ecg_edge.runtime.sources.records import read_recording
+from ecg_edge.runtime.stft import Stft
 
 from .records.entry import Broken, RecordEntry
 from .records.ptbxl_z import read_scaled
 
 SIGNALS = "signals.npy"
+FRAMES = "frames.npy"
 TABLE = "records.json"
 KEY_DIGITS = 16  # hexadecimal, of each hash in the folder's name
 SHORTEST_SECONDS = 5  # a shorter record shows too few beats for its labels to be seen in it
@@ -51,11 +55,30 @@ class RecordStore:
     """All signals one after the other, read-only and memory-mapped."""
     offsets: npt.NDArray[np.int64]
     """First element of each record, and the end of the last."""
-    leads: int
+    contract: Contract
+    """What made them."""
+    spectra: npt.NDArray[np.uint8]
+    """All spectrograms one after the other, read-only and memory-mapped."""
 
     def signal(self, k: int) -> npt.NDArray[np.int16]:
         """Return record k, (leads, samples) in microvolts, a read-only view."""
         return self.signals[self.offsets[k] : self.offsets[k + 1]].reshape(self.leads, -1)
+
+    @property
+    def leads(self) -> int:
+        """Leads of every record."""
+        return len(self.contract.leads)
+
+    @cached_property
+    def _frame_offsets(self) -> npt.NDArray[np.int64]:
+        samples = np.diff(self.offsets) // self.leads
+        counts = np.maximum((samples - self.contract.stft_length) // self.contract.stft_hop + 1, 0)
+        return np.concatenate(([0], np.cumsum(counts * self.leads * self.contract.stft_bins)))
+
+    def frames(self, k: int) -> npt.NDArray[np.uint8]:
+        """Return the log power of record k, (leads, bins, frames), a read-only view."""
+        piece = self.spectra[self._frame_offsets[k] : self._frame_offsets[k + 1]]
+        return piece.reshape(self.leads, self.contract.stft_bins, -1)
 
     def samples(self, k: int) -> int:
         """Return the length of record k in model samples."""
@@ -81,7 +104,7 @@ def open_store(entries: Sequence[RecordEntry], contract: Contract, cache: Path, 
     Raises StoreError where no record can be used, or `cache` cannot be written.
     """
     folder = cache / f"{contract.sha256[:KEY_DIGITS]}-{_records_hash(entries)[:KEY_DIGITS]}"
-    if not (folder / TABLE).is_file():
+    if not all((folder / name).is_file() for name in (TABLE, SIGNALS, FRAMES)):
         try:
             _make(entries, contract, folder, progress)
         except OSError as error:
@@ -96,7 +119,8 @@ def open_store(entries: Sequence[RecordEntry], contract: Contract, cache: Path, 
         folder=folder,
         signals=np.load(folder / SIGNALS, mmap_mode="r", allow_pickle=False),
         offsets=np.array(table["offsets"], dtype=np.int64),
-        leads=len(contract.leads),
+        contract=contract,
+        spectra=np.load(folder / FRAMES, mmap_mode="r", allow_pickle=False),
     )
 
 
@@ -107,7 +131,8 @@ def _records_hash(entries: Sequence[RecordEntry]) -> str:
 
 
 def _make(entries: Sequence[RecordEntry], contract: Contract, folder: Path, progress: bool) -> None:
-    signals, paths, broken, offsets = [], [], [], [0]
+    signals, spectra, paths, broken, offsets = [], [], [], [], [0]
+    stft = Stft(contract)
     for entry in tqdm(entries, desc="conditioning", unit="record", disable=not progress, dynamic_ncols=True):
         try:
             recording = read_recording(entry.path) if entry.scaled else read_scaled(entry)
@@ -118,7 +143,9 @@ def _make(entries: Sequence[RecordEntry], contract: Contract, folder: Path, prog
         if len(signal) < SHORTEST_SECONDS * contract.rate:
             broken.append({"path": str(entry.path), "reason": f"shorter than {SHORTEST_SECONDS} s"})
             continue
-        signals.append(np.ascontiguousarray(signal.T).ravel())
+        rows = np.ascontiguousarray(signal.T)
+        signals.append(rows.ravel())
+        spectra.append(np.ascontiguousarray(stft.frames(rows)).ravel())
         offsets.append(offsets[-1] + signal.size)
         paths.append(str(entry.path.resolve()))
     if not paths:
@@ -129,6 +156,7 @@ def _make(entries: Sequence[RecordEntry], contract: Contract, folder: Path, prog
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir(parents=True)
     np.save(working / SIGNALS, np.concatenate(signals))
+    np.save(working / FRAMES, np.concatenate(spectra))
     table = {"paths": paths, "offsets": offsets, "broken": broken}
     (working / TABLE).write_text(json.dumps(table), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)

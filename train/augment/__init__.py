@@ -1,0 +1,1 @@
+"""How training windows are made from stored records: cut, mixed, disturbed, masked and stripped of leads."""

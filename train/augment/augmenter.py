@@ -1,0 +1,259 @@
+"""Batches of training windows from a store.
+
+A batch is drawn in two steps. `draw` takes every decision for the whole batch from one generator; `render` makes some
+of its rows. So each process of a data-parallel run renders its own part of one and the same batch, and a run that is
+resumed at a step sees what it would have seen.
+
+Where a spectrogram comes from: an undisturbed window has the front end's own, as stored. What is done to a signal is
+done to its stored spectrogram by the rules of `levels`; the frames that a cut or a time-out runs through are the
+exception (they stay as stored, or empty). `tests/train/test_augment.py` holds the result against the front end's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ecg_edge.firmware_bridge.leads import LEADS
+from ecg_edge.runtime.contract import Contract
+
+from ..store import RecordStore
+from . import levels
+from .leads import draw_leads
+from .noise import NoiseRecording
+from .settings import AugmentError, AugmentSettings
+
+LARGEST = 32767  # of the signal, as the front end saturates
+NOISE_POOL = 2**20  # samples of white noise made once and read from random places; drawing it anew costs more
+
+Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step takes."""
+
+    signal: npt.NDArray[np.int16]
+    """(N, leads, samples) in microvolts; a dropped lead is zero."""
+    spectrogram: npt.NDArray[np.uint8]
+    """(N, leads, bins, frames)."""
+    targets: Floats
+    """(N, classes), in [0, 1]; between them for mixed windows."""
+    counted: Floats
+    """(N, classes): 1 where it is known whether the record has the class, else 0."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Every decision on a batch; the first axis of each array is the batch's."""
+
+    records: npt.NDArray[np.int64]
+    """Numbers in the store."""
+    samples: int
+    """Length of the windows, a multiple of the STFT's hop."""
+    lengths: npt.NDArray[np.int64]
+    """Samples of the piece of record in each window, at its right end; a multiple of the hop."""
+    places: npt.NDArray[np.float64]
+    """Where in the record the piece begins, as a part of what is possible."""
+    weight: Floats
+    """Weight of a window's own piece; 1 where it is not mixed."""
+    other: npt.NDArray[np.int64]
+    """Row that it is mixed with."""
+    log_gain: Floats
+    """(N, leads): log amplitude factor."""
+    kept: Bools
+    """(N, leads): leads not dropped."""
+    seeds: npt.NDArray[np.int64]
+    """Of what is drawn row by row: noise, time-outs, masks."""
+
+
+class Augmenter:
+    """Makes batches. The same generator state gives the same batch."""
+
+    def __init__(
+        self,
+        settings: AugmentSettings,
+        contract: Contract,
+        store: RecordStore,
+        labels: Bools,
+        counted: Bools,
+        noise: Mapping[str, NoiseRecording] | None = None,
+    ) -> None:
+        """Take the records of `store` with `labels` and `counted`, bool (records, classes) both.
+
+        noise: recordings `ma` and `bw`. Raises AugmentError for settings that cannot be followed or lack theirs.
+        """
+        settings.check()
+        self._settings = settings
+        self._contract = contract
+        self._store = store
+        self._labels = labels.astype(np.float32)
+        self._counted = counted.astype(np.float32)
+        self._noise = dict(noise or {})
+        for name, probability in (("ma", settings.noise_probability), ("bw", settings.wander_probability)):
+            if probability > 0 and name not in self._noise:
+                raise AugmentError(f"noise is to be added, but its recording {name} was not given")
+        self._white = np.random.default_rng(0).standard_normal(NOISE_POOL, dtype=np.float32)
+        self._sum_table = levels.addition_table(contract)
+
+    @property
+    def records(self) -> int:
+        """Number of records that batches are drawn from."""
+        return len(self._store.entries)
+
+    def labels_of(self, records: npt.NDArray[np.integer]) -> tuple[Floats, Floats]:
+        """Return labels and counted of records, unmixed, (N, classes) both."""
+        return self._labels[records], self._counted[records]
+
+    def batch(self, records: npt.NDArray[np.integer], rng: np.random.Generator, samples: int | None = None) -> Batch:
+        """Return one window of `samples` (default: the contract's window) of each of `records`, augmented."""
+        return self.render(self.draw(records, rng, samples))
+
+    def draw(self, records: npt.NDArray[np.integer], rng: np.random.Generator, samples: int | None = None) -> Draw:
+        """Return the decisions on windows of `records`; samples: their length, a multiple of the STFT's hop."""
+        s, n, hop = self._settings, len(records), self._contract.stft_hop
+        samples = self._contract.window if samples is None else samples
+        short = rng.random(n) < s.crop_probability
+        shortest = min(round(s.shortest_seconds * self._contract.rate), samples)
+        lengths = np.where(short, rng.integers(shortest // hop, samples // hop, n, endpoint=True) * hop, samples)
+        there = np.array([self._store.samples(int(k)) for k in records]) // hop * hop
+        mixed = rng.random(n) < s.mixup_probability
+        drawn = rng.beta(s.mixup_alpha, s.mixup_alpha, n)
+        log_gain = s.gain_sigma * rng.standard_normal((n, 1), dtype=np.float32)
+        log_gain = log_gain + s.lead_gain_sigma * rng.standard_normal((n, len(LEADS)), dtype=np.float32)
+        return Draw(
+            records=np.asarray(records, dtype=np.int64),
+            samples=samples,
+            lengths=np.minimum(lengths, there),
+            places=rng.random(n),
+            weight=np.where(mixed, np.maximum(drawn, 1 - drawn), 1.0).astype(np.float32),
+            other=np.where(mixed, rng.permutation(n), np.arange(n)),
+            log_gain=log_gain,
+            kept=draw_leads(s, n, rng),
+            seeds=rng.integers(0, 2**62, n),
+        )
+
+    def targets(self, draw: Draw) -> tuple[Floats, Floats]:
+        """Return the targets and what counts of the whole batch, float32 (N, classes) both."""
+        targets, counted = self.labels_of(draw.records)
+        w = draw.weight[:, np.newaxis]
+        mixed = draw.weight < 1
+        return (
+            targets * w + targets[draw.other] * (1 - w),
+            np.where(mixed[:, np.newaxis], counted * counted[draw.other], counted),
+        )
+
+    def render(self, draw: Draw, rows: npt.NDArray[np.integer] | None = None) -> Batch:
+        """Return the windows of some rows of a draw, of all by default."""
+        rows = np.arange(len(draw.records)) if rows is None else np.asarray(rows)
+        x, power, pads = self._pieces(draw, rows)
+        heard = x.any(axis=2)  # a lead that its record has not stays zero through what follows
+        gain = draw.log_gain[rows]
+        if gain.any():
+            x *= np.exp(gain)[:, :, np.newaxis]
+            levels.shift(power, levels.steps_of_gain(gain, self._contract))
+        for row, seed in enumerate(draw.seeds[rows]):
+            self._disturb(x[row], power[row], np.random.default_rng(seed))
+        kept = draw.kept[rows] & heard
+        # A window without any lead left teaches nothing but the class frequencies: it keeps those it had.
+        kept = np.where(kept.any(axis=1)[:, np.newaxis], kept, heard)
+        for row, lead in zip(*np.nonzero(~kept), strict=True):
+            x[row, lead], power[row, lead] = 0, 0
+        hop, straddling = self._contract.stft_hop, self._contract.stft_length - 1
+        for row in np.flatnonzero(pads):
+            x[row, :, : pads[row]] = 0  # where there is no record there is no noise either
+            power[row, :, :, : max(0, (pads[row] - straddling + hop - 1) // hop)] = 0
+        np.clip(np.rint(x, out=x), -LARGEST, LARGEST, out=x)
+        targets, counted = self.targets(draw)
+        return Batch(x.astype(np.int16), power.astype(np.uint8), targets[rows], counted[rows])
+
+    def _pieces(
+        self, draw: Draw, rows: npt.NDArray[np.integer]
+    ) -> tuple[Floats, levels.Levels, npt.NDArray[np.int64]]:
+        """Return signal, log power and the zeros on the left of rows, cut from their records and mixed."""
+        partners = draw.other[rows]
+        needed, place = np.unique(np.concatenate((rows, partners)), return_inverse=True)
+        c = self._contract
+        frames = (draw.samples - c.stft_length) // c.stft_hop + 1
+        x = np.zeros((len(needed), len(LEADS), draw.samples), dtype=np.float32)
+        power = np.zeros((len(needed), len(LEADS), c.stft_bins, frames), dtype=np.int16)
+        for k, row in enumerate(needed):
+            record, length = int(draw.records[row]), int(draw.lengths[row])
+            signal, stored = self._store.signal(record), self._store.frames(record)
+            first = int(draw.places[row] * ((signal.shape[1] - length) // c.stft_hop + 1))
+            count = (length - c.stft_length) // c.stft_hop + 1
+            start = first * c.stft_hop
+            x[k, :, draw.samples - length :] = signal[:, start : start + length]
+            power[k, :, :, frames - count :] = stored[:, :, first : first + count]
+        own, other = place[: len(rows)], place[len(rows) :]
+        pads = draw.samples - draw.lengths
+        if len(needed) == len(rows) and not (draw.weight[rows] < 1).any():
+            return x, power, pads[rows]
+        weight = draw.weight[rows]
+        mixed = np.flatnonzero(weight < 1)
+        signal, spectrum = x[own], power[own]
+        w = weight[mixed]
+        signal[mixed] = _mix(signal[mixed], x[other[mixed]], w[:, np.newaxis, np.newaxis])
+        w = w[:, np.newaxis, np.newaxis, np.newaxis]
+        spectrum[mixed] = np.rint(_mix(spectrum[mixed].astype(np.float32), power[other[mixed]].astype(np.float32), w))
+        return signal, spectrum, np.where(weight < 1, np.minimum(pads[rows], pads[partners]), pads[rows])
+
+    def _disturb(self, x: Floats, power: levels.Levels, rng: np.random.Generator) -> None:
+        """Add noise to one window (leads, samples), take stretches out of it, and mask its log power, in place."""
+        s = self._settings
+        chance = rng.random(6)
+        if chance[0] < s.noise_probability:
+            self._add_recorded(x, power, "ma", s.noise_snr_db, rng)
+        if chance[1] < s.wander_probability:
+            self._add_recorded(x, power, "bw", s.wander_snr_db, rng)
+        if chance[2] < s.white_probability:
+            sigma = rng.uniform(*s.white_microvolts, (len(x), 1)).astype(np.float32)
+            place = int(rng.integers(0, NOISE_POOL - x.size))
+            x += sigma * self._white[place : place + x.size].reshape(x.shape)
+            level = levels.white_levels(sigma, self._contract)[:, :, np.newaxis]
+            levels.add_powers(power, np.broadcast_to(level, power.shape), self._sum_table)
+        if chance[3] < s.timeout_probability:
+            self._time_out(x, power, rng)
+        frames, bins = power.shape[2], power.shape[1]
+        if chance[4] < s.time_mask_probability:
+            start, stop = _span(frames, s.time_mask_fraction, rng)
+            power[:, :, start:stop] = 0
+        if chance[5] < s.frequency_mask_probability:
+            start, stop = _span(bins, s.frequency_mask_fraction, rng)
+            power[:, start:stop] = 0
+
+    def _add_recorded(
+        self, x: Floats, power: levels.Levels, name: str, snr_db: tuple[float, ...], rng: np.random.Generator
+    ) -> None:
+        sigma = x.std(axis=1) * 10 ** (-rng.uniform(*snr_db, len(x)) / 20)
+        sigma = np.maximum(sigma, 1e-3).astype(np.float32)
+        noise, noise_power = self._noise[name].piece(x.shape[1], len(x), rng)
+        x += sigma[:, np.newaxis] * noise
+        steps = levels.steps_of_gain(np.log(sigma), self._contract)
+        noise_power += steps[:, np.newaxis, np.newaxis]
+        levels.add_powers(power, np.maximum(noise_power, 0, out=noise_power), self._sum_table)
+
+    def _time_out(self, x: Floats, power: levels.Levels, rng: np.random.Generator) -> None:
+        """Take a stretch out of some leads; of the log power, the frames that lie wholly within it."""
+        s, (leads, samples), c = self._settings, x.shape, self._contract
+        chosen = np.flatnonzero(rng.random(leads) < s.timeout_lead_rate)
+        lengths = (rng.uniform(*s.timeout_fraction, len(chosen)) * samples).astype(np.int64)
+        starts = (rng.random(len(chosen)) * (samples - lengths + 1)).astype(np.int64)
+        for lead, start, length in zip(chosen, starts, lengths, strict=True):
+            x[lead, start : start + length] = 0
+            first = -(-start // c.stft_hop)
+            last = (start + length - c.stft_length) // c.stft_hop
+            power[lead, :, first : max(first, last + 1)] = 0
+
+
+def _mix(a: Floats, b: Floats, weight: Floats) -> Floats:
+    mixed: Floats = a * weight + b * (1 - weight)
+    return mixed
+
+
+def _span(size: int, fraction: float, rng: np.random.Generator) -> tuple[int, int]:
+    width = int(rng.integers(1, max(1, round(fraction * size)), endpoint=True))
+    start = int(rng.integers(0, size - width, endpoint=True))
+    return start, start + width

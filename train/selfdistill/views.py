@@ -1,0 +1,77 @@
+"""The views of each record that student and teacher compare: some long, some short, each disturbed in its own way."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ecg_edge.runtime.contract import Contract
+
+from ..augment.augmenter import Augmenter, Draw
+from ..networks.front import Front
+from .settings import PretrainSettings, ViewSettings
+
+
+@dataclass(frozen=True)
+class Views:
+    """Views of one kind of some records."""
+
+    signal: npt.NDArray[np.int16]
+    """(views * N, leads, samples), view after view."""
+    spectrogram: npt.NDArray[np.generic]
+    """(views * N, leads, bins, frames), as the network takes it."""
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """What one step takes."""
+
+    long: Views
+    """Global views."""
+    short: Views | None
+    """Local views; None where there are none."""
+    records: int
+    """Records of the whole step, over all ranks."""
+
+
+class ViewMaker:
+    """Draws and renders views."""
+
+    def __init__(
+        self, settings: PretrainSettings, contract: Contract, long: Augmenter, short: Augmenter, front: Front
+    ) -> None:
+        """Take one augmenter for each kind of view, both over the same store."""
+        self._settings, self._contract, self._front = settings, contract, front
+        self._makers = ((settings.global_views, long), (settings.local_views, short))
+
+    def batch(
+        self, records: npt.NDArray[np.integer], rng: np.random.Generator, rows: npt.NDArray[np.integer]
+    ) -> ViewBatch:
+        """Return the views of some rows of a step over `records`."""
+        long, short = (self._views(views, maker, records, rng, rows) for views, maker in self._makers)
+        assert long is not None
+        return ViewBatch(long, short, len(records))
+
+    def samples(self, views: ViewSettings, rng: np.random.Generator) -> int:
+        """Return the length of a batch's views of one kind: within their range, a multiple of the STFT's hop."""
+        c, low_high = self._contract, views.fraction
+        longest = round(self._settings.window_seconds * c.rate)
+        least, most = (max(1, round(f * longest / c.stft_hop)) for f in low_high)
+        frame = -(-c.stft_length // c.stft_hop)  # a view holds at least one frame
+        return max(frame, int(rng.integers(least, max(least, most), endpoint=True))) * c.stft_hop
+
+    def _views(
+        self,
+        views: ViewSettings,
+        maker: Augmenter,
+        records: npt.NDArray[np.integer],
+        rng: np.random.Generator,
+        rows: npt.NDArray[np.integer],
+    ) -> Views | None:
+        if not views.count:
+            return None
+        samples = self.samples(views, rng)
+        draws: list[Draw] = [maker.draw(records, rng, samples) for _ in range(views.count)]
+        batches = [maker.render(draw, rows) for draw in draws]
+        signal = np.concatenate([b.signal for b in batches])
+        return Views(signal, self._front(signal, np.concatenate([b.spectrogram for b in batches])))
