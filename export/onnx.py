@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime.contract import Contract
 from ecg_edge.train.networks.model import FusionNet
 
@@ -37,7 +38,12 @@ def export_float(network: FusionNet, contract: Contract, path: Path) -> None:
 
     Inputs: `signal` int16 (1, leads, 1, window) and `spectrogram` uint8 (1, leads, bins, frames), as the front end
     gives them; output: `logits` float32 (1, classes). The batch is fixed to 1, which is what an engine asks for.
+    Raises EcgEdgeError for another backbone than the edge one, whose inputs no front end gives.
     """
+    if network.settings.backbone != "edge":
+        raise EcgEdgeError(
+            f"the {network.settings.backbone} backbone does not run on devices: export one with the edge backbone"
+        )
     folded = fold_batch_norm(network)
     leads = len(contract.leads)
     example = (

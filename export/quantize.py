@@ -24,8 +24,8 @@ from ecg_edge.train.finetune import Windows
 from .onnx import INPUTS, strip
 
 QUANTIZED = ("Conv", "Relu", "Add")  # the rest is small, and faster in float than converted to and fro
-IN_FLOAT = ("time/", "spectrogram/", "gate", "head")
-"""Starts of node names that always stay in float: scaling of the inputs, pooling, the gate's two outputs, and the head,
+IN_FLOAT = ("time/", "spectrogram/", "fusion", "head")
+"""Starts of node names that always stay in float: scaling of the inputs, pooling, the fusion, and the head,
 which gives the logits their own precision. Together 0.05 % of the multiply-accumulates."""
 LARGEST_DROP = 0.002  # of the validation macro AUROC that quantization may cost before blocks go back to float
 LARGEST_ERROR = 0.15  # root mean square of the logits' error: moves a probability of 0.5 by less than 0.04

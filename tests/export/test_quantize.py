@@ -89,7 +89,7 @@ def test_scaling_gate_and_last_layer_stay_in_float(float_graph: Path, windows: W
     model = onnx.load(str(tmp_path / "int8.onnx"))
     floats = {w.name for w in model.graph.initializer if w.data_type == onnx.TensorProto.FLOAT}
     by_name = {node.name: node for node in model.graph.node}
-    assert all(by_name[name].input[1] in floats for name in ("gate.linear/Gemm", "head.1/Gemm"))
+    assert all(by_name[name].input[1] in floats for name in ("fusion.linear/Gemm", "head/Gemm"))
     quantized = {name for node in model.graph.node if node.op_type == "QuantizeLinear" for name in node.input}
     companding = ("time/Mul", "time/Abs", "time/Add")
     assert not {out for name in companding for out in by_name[name].output} & quantized

@@ -1,5 +1,6 @@
-"""The two-branch network: shapes, the batch of one, missing leads, the gate."""
+"""The network, of each fusion and backbone: shapes, the batch of one, missing leads, the gate, dropout, settings."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,22 @@ torch = pytest.importorskip("torch")
 
 from ecg_edge.runtime.contract import Contract  # noqa: E402
 from ecg_edge.train.networks.gate import Gate  # noqa: E402
-from ecg_edge.train.networks.model import FusionNet  # noqa: E402
+from ecg_edge.train.networks.model import (  # noqa: E402
+    BACKBONES,
+    FUSIONS,
+    BranchHeads,
+    FusionNet,
+    NetworkSettings,
+    SettingsError,
+)
+from ecg_edge.train.networks.output import BranchOutput  # noqa: E402
 from ecg_edge.train.networks.time_branch import compand  # noqa: E402
 from ecg_edge.train.settings import read_settings  # noqa: E402
 
 CONTRACT = Contract()
 CLASSES = 24
+EDGE = read_settings("edge").network
+PAPER = NetworkSettings(dropout=0.4, backbone="paper")
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +45,113 @@ def windows(n: int) -> tuple[torch.Tensor, torch.Tensor]:
     return signal, torch.randint(0, 200, shape, dtype=torch.int16).to(torch.uint8)
 
 
-def test_one_logit_a_class(network: FusionNet) -> None:
-    logits = network(*windows(3))
-    assert logits.shape == (3, CLASSES)
-    assert logits.dtype == torch.float32
+def made(backbone: str, fusion: str) -> FusionNet:
+    """Return a network of that kind that has seen a few batches, in evaluation mode."""
+    torch.manual_seed(0)
+    net = FusionNet(replace(EDGE if backbone == "edge" else PAPER, fusion=fusion), len(CONTRACT.leads), CLASSES).train()
+    with torch.no_grad():
+        for _ in range(2):
+            net(*inputs(backbone, 8))
+    return net.eval()
 
 
-def test_batch_of_one_equals_the_same_window_in_a_batch(network: FusionNet) -> None:
-    signal, spectrogram = windows(5)
-    together = network(signal, spectrogram)
-    for k in range(5):
-        alone = network(signal[k : k + 1], spectrogram[k : k + 1])
-        torch.testing.assert_close(alone[0], together[k], rtol=1e-4, atol=1e-4)
+def inputs(backbone: str, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    if backbone == "edge":
+        return windows(n)
+    return torch.randint(-800, 800, (n, 12, 1, 250), dtype=torch.int16), 100 * torch.rand(n, 12, 13, 21)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_batch_of_one_equals_the_same_window_in_a_batch(backbone: str, fusion: str) -> None:
+    net = made(backbone, fusion)
+    signal, spectrogram = inputs(backbone, 3)
+    with torch.no_grad():
+        together = net(signal, spectrogram)
+        assert together.shape == (3, CLASSES)
+        assert together.dtype == torch.float32
+        assert not torch.allclose(together[0], together[1], rtol=1e-2)
+        for k in range(3):
+            alone = net(signal[k : k + 1], spectrogram[k : k + 1])
+            assert alone.shape == (1, CLASSES)
+            torch.testing.assert_close(alone[0], together[k], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_logits_are_those_of_the_parts(fusion: str) -> None:
+    net = made("edge", fusion)
+    signal, spectrogram = windows(2)
+    time, image = net.branch_features(signal, spectrogram)
+    assert (time is None) == (net.time is None) == (fusion == "spectrogram")
+    assert (image is None) == (net.spectrogram is None) == (fusion == "time")
+    features = net.fuse_features(time, image)
+    assert features.shape == (2, net.features)
+    torch.testing.assert_close(net.head(features), net(signal, spectrogram))
+    for output, branch in ((time, net.time), (image, net.spectrogram)):
+        if output is not None and branch is not None:
+            torch.testing.assert_close(branch.pool(output.maps), output.vector)
+            assert (output.maps.shape[1], output.vector.shape[1]) == (branch.channels, branch.features)
+
+
+@pytest.mark.parametrize("fusion", ["time", "spectrogram"])
+def test_one_modality_does_not_hear_the_other(fusion: str) -> None:
+    net = made("edge", fusion)
+    signal, spectrogram = windows(2)
+    other = (signal, 255 - spectrogram) if fusion == "time" else (-signal, spectrogram)
+    assert torch.equal(net(signal, spectrogram), net(*other))
+    kept = {name.split(".")[0] for name in net.state_dict()}
+    assert kept == {fusion, "head"}
+    assert BranchHeads(net, CLASSES)(*net.branch_features(signal, spectrogram)) == ()
+
+
+@pytest.mark.parametrize("fusion", ["gate", "concat", "csca"])
+def test_branch_heads_answer_for_each_branch(fusion: str) -> None:
+    net = made("edge", fusion)
+    outputs = net.branch_features(*windows(2))
+    heads = BranchHeads(net, CLASSES)
+    assert [logits.shape for logits in heads(*outputs)] == [(2, CLASSES)] * 2
+
+
+def test_dropout_can_be_given_from_outside(network: FusionNet) -> None:
+    features = torch.randn(6, network.features)
+    keep = (torch.rand(6, network.features) < 0.6) / 0.6
+    whole = network.classify(features, keep)
+    torch.testing.assert_close(whole, network.head(features * keep))
+    halves = torch.cat((network.classify(features[:2], keep[:2]), network.classify(features[2:], keep[2:])))
+    torch.testing.assert_close(halves, whole)
+    assert torch.equal(network.classify(features), network.head(features)), "none in evaluation mode"
+    network.train()
+    torch.manual_seed(5)
+    drawn = network.classify(features)
+    torch.manual_seed(5)
+    expected = torch.nn.functional.dropout(features, network.settings.dropout)
+    network.eval()
+    torch.testing.assert_close(drawn, network.head(expected))
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (replace(EDGE, fusion="sum"), "fusion = 'sum'.*gate, concat, csca"),
+        (replace(EDGE, backbone="large"), "backbone = 'large'.*edge, paper"),
+        (replace(EDGE, dropout=1.0), "dropout = 1.0"),
+        (replace(EDGE, time_stem=12), "12 channels.*multiples of 8"),
+        (replace(EDGE, spectrogram_widths=(32, -8)), "-8 channels"),
+        (replace(EDGE, time_kernel=4), "time_kernel = 4.*odd"),
+        (replace(EDGE, time_stride=-1), "time_stride = -1"),
+        (replace(EDGE, time_widths=()), "time_widths is missing"),
+        (replace(PAPER, time_stem=48), "time_stem: .*leave this one out"),
+    ],
+)
+def test_settings_that_no_network_can_have(settings: NetworkSettings, complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        settings.check()
+
+
+def test_settings_that_networks_have() -> None:
+    for fusion in FUSIONS:
+        replace(EDGE, fusion=fusion).check()
+        replace(PAPER, fusion=fusion).check()
 
 
 def test_size_is_that_of_an_edge_model(network: FusionNet) -> None:
@@ -80,16 +186,19 @@ def test_gate_weights_sum_to_one_and_weigh_the_branches() -> None:
     weights = gate.weights(time, spectrogram)
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(5))
     assert (weights > 0).all()
-    fused = gate(time, spectrogram)
+    maps = torch.zeros(5, 1, 1, 1)
+    fused = gate(BranchOutput(maps, time), BranchOutput(maps, spectrogram))
     by_hand = np.concatenate(
         (weights[:, :1].detach().numpy() * time.numpy(), weights[:, 1:].detach().numpy() * spectrogram.numpy()), axis=1
     )
     np.testing.assert_allclose(fused.detach().numpy(), by_hand, rtol=1e-6)
 
 
-def test_gate_learns_from_both_branches(network: FusionNet) -> None:
-    fresh = FusionNet(network.settings, 12, CLASSES)
-    fresh(*windows(4)).square().sum().backward()
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_everything_learns(fusion: str) -> None:
+    torch.manual_seed(2)
+    fresh = FusionNet(replace(EDGE, fusion=fusion), 12, CLASSES)
+    fresh(*windows(8)).square().sum().backward()
     unmoved = [name for name, p in fresh.named_parameters() if p.grad is None or not p.grad.any()]
     assert unmoved == []
 

@@ -3,19 +3,22 @@
 import torch
 from torch import nn
 
+from .output import BranchOutput
+
 
 class Gate(nn.Module):
     """Weighs the branches of each record against each other: g = softmax(W [h_t; h_s] + b) in R^2."""
 
     def __init__(self, time_features: int, spectrogram_features: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(time_features + spectrogram_features, 2)
+        self.features = time_features + spectrogram_features
+        self.linear = nn.Linear(self.features, 2)
 
     def weights(self, time: torch.Tensor, spectrogram: torch.Tensor) -> torch.Tensor:
-        """Return g (N, 2), the weights of the time and the spectrogram branch; each row sums to one."""
+        """Return g (N, 2), the weights of the time and the spectrogram vector; each row sums to one."""
         return torch.softmax(self.linear(torch.cat((time, spectrogram), dim=1)), dim=1)
 
-    def forward(self, time: torch.Tensor, spectrogram: torch.Tensor) -> torch.Tensor:
+    def forward(self, time: BranchOutput, spectrogram: BranchOutput) -> torch.Tensor:
         """Return h = [g_1 h_t; g_2 h_s] (N, time_features + spectrogram_features)."""
-        g = self.weights(time, spectrogram)
-        return torch.cat((g[:, :1] * time, g[:, 1:] * spectrogram), dim=1)
+        g = self.weights(time.vector, spectrogram.vector)
+        return torch.cat((g[:, :1] * time.vector, g[:, 1:] * spectrogram.vector), dim=1)

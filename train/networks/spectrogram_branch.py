@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from .output import BranchOutput, Pool
+
 STEPS_PER_UNIT = 64  # 8-bit log-power steps (0.376 dB each) per unit of the network's input: 24 dB
 
 
@@ -30,7 +32,7 @@ class Block(nn.Module):
 
 
 class SpectrogramBranch(nn.Module):
-    """Log-power spectrogram of the leads to one feature vector."""
+    """Log-power spectrogram of the leads to feature maps and one feature vector."""
 
     def __init__(self, leads: int, stem: int, widths: Sequence[int]) -> None:
         """Build a stem and `len(widths)` blocks, each of which halves both sides of the image."""
@@ -39,12 +41,16 @@ class SpectrogramBranch(nn.Module):
         self.relu = nn.ReLU()
         inputs = (stem, *widths[:-1])
         self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip(inputs, widths, strict=True)))
-        self.features = 2 * widths[-1]
-        self.norm = nn.BatchNorm1d(self.features)  # so that neither branch enters the gate louder than the other
+        self.channels = widths[-1]
+        self.pool = Pool(self.channels)
+        self.features = self.pool.features
 
-    def forward(self, spectrogram: torch.Tensor) -> torch.Tensor:
-        """Return features (N, features): mean and maximum over spectrogram uint8 (N, leads, bins, frames)."""
-        x = spectrogram.float() * (1 / STEPS_PER_UNIT)
-        x = self.blocks(self.relu(self.stem(x)))
-        features: torch.Tensor = self.norm(torch.cat((x.mean(dim=(2, 3)), x.amax(dim=(2, 3))), dim=1))
-        return features
+    def maps(self, spectrogram: torch.Tensor) -> torch.Tensor:
+        """Return feature maps (N, channels, h, w) of spectrogram uint8 (N, leads, bins, frames)."""
+        maps: torch.Tensor = self.blocks(self.relu(self.stem(spectrogram.float() * (1 / STEPS_PER_UNIT))))
+        return maps
+
+    def forward(self, spectrogram: torch.Tensor) -> BranchOutput:
+        """Return the maps of spectrogram uint8 (N, leads, bins, frames) and their mean and maximum."""
+        maps = self.maps(spectrogram)
+        return BranchOutput(maps, self.pool(maps))

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from .output import BranchOutput, Pool
+
 MILLIVOLT = 1e-3  # of the signal's LSB, one microvolt
 
 
@@ -49,7 +51,7 @@ class Block(nn.Module):
 
 
 class TimeBranch(nn.Module):
-    """Signal in microvolts to one feature vector."""
+    """Signal in microvolts to feature maps and one feature vector."""
 
     def __init__(self, leads: int, stem: int, stride: int, widths: Sequence[int], kernel: int) -> None:
         """Build a stem that divides the length by `stride` and `len(widths)` blocks, each halving it."""
@@ -60,11 +62,16 @@ class TimeBranch(nn.Module):
         self.blocks = nn.Sequential(
             *(Block(a, b, kernel, 2) for a, b in zip(inputs, widths, strict=True)),
         )
-        self.features = 2 * widths[-1]
-        self.norm = nn.BatchNorm1d(self.features)  # so that neither branch enters the gate louder than the other
+        self.channels = widths[-1]
+        self.pool = Pool(self.channels)
+        self.features = self.pool.features
 
-    def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        """Return features (N, features): mean and maximum over time of signal int16 (N, leads, 1, samples)."""
-        x = self.blocks(self.relu(self.stem(compand(signal))))
-        features: torch.Tensor = self.norm(torch.cat((x.mean(dim=(2, 3)), x.amax(dim=(2, 3))), dim=1))
-        return features
+    def maps(self, signal: torch.Tensor) -> torch.Tensor:
+        """Return feature maps (N, channels, 1, n) of signal int16 (N, leads, 1, samples) in microvolts."""
+        maps: torch.Tensor = self.blocks(self.relu(self.stem(compand(signal))))
+        return maps
+
+    def forward(self, signal: torch.Tensor) -> BranchOutput:
+        """Return the maps of signal int16 (N, leads, 1, samples) and their mean and maximum over time."""
+        maps = self.maps(signal)
+        return BranchOutput(maps, self.pool(maps))
