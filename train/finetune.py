@@ -25,16 +25,16 @@ from ecg_edge.runtime.stft import Stft
 
 from . import checkpoint, metrics
 from .augment import Augmenter, Batch, spectrograms
-from .labels import CODES, multi_hot, with_ectopics
+from .labels import CODES, multi_hot
 from .loader import epoch_batches
 from .networks.model import BranchHeads, FusionNet
 from .records.entry import RecordEntry
 from .settings import FinetuneSettings
 from .store import RecordStore
+from .tasks import ARRHYTHMIA
 
 LAST, BEST, LOG = "last.pt", "best.pt", "log.csv"
 ENOUGH_POSITIVES = 5  # of a class, for its AUROC to enter the mean that chooses the epoch
-ENOUGH_RECORDS = 500  # a source this large without a positive of a class shows its absence, not that nobody looked
 
 
 class ResumeError(EcgEdgeError):
@@ -62,19 +62,8 @@ def whole_windows(store: RecordStore, contract: Contract, records: Sequence[int]
 
 
 def training_labels(entries: Sequence[RecordEntry]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return labels and counted, bool (records, classes) both.
-
-    A class does not count in the records of a small source in which none has it: CPSC 2018, say, knows nine
-    diagnoses, and its records with bradycardia are not labelled so.
-    """
-    labels = multi_hot(with_ectopics(entry.codes, entry.unscored) for entry in entries)
-    sources = np.array([entry.source for entry in entries])
-    counted = np.ones_like(labels)
-    for source in np.unique(sources):
-        rows = sources == source
-        if rows.sum() < ENOUGH_RECORDS:
-            counted[rows] = labels[rows].any(axis=0)
-    return labels, counted
+    """Return labels and counted of the task `arrhythmia`: see `tasks.Task.training_labels`."""
+    return ARRHYTHMIA.training_labels(entries)
 
 
 def one_cycle(settings: FinetuneSettings, steps: int) -> npt.NDArray[np.float64]:

@@ -9,11 +9,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +21,10 @@ from tqdm import tqdm
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime.conditioning import condition
 from ecg_edge.runtime.contract import Contract
-from ecg_edge.runtime.sources.records import read_recording
 
-from .records.entry import Broken, RecordEntry
-from .records.ptbxl_z import read_scaled
+from . import amplitude
+from .records.entry import Broken, RecordEntry, by_reason
+from .records.signals import read_signal
 
 SIGNALS = "signals.npy"
 TABLE = "records.json"
@@ -52,6 +51,8 @@ class RecordStore:
     offsets: npt.NDArray[np.int64]
     """First element of each record, and the end of the last."""
     leads: int
+    doubts: tuple[str, ...] = ()
+    """What looks wrong about whole sources, a sentence each, and is left as it is."""
 
     def signal(self, k: int) -> npt.NDArray[np.int16]:
         """Return record k, (leads, samples) in microvolts, a read-only view."""
@@ -69,15 +70,17 @@ class RecordStore:
         return window
 
     def broken_by_reason(self) -> dict[str, int]:
-        """Return the number of broken records for each reason."""
-        return dict(Counter(item.reason for item in self.broken))
+        """Return the number of broken records for each reason, see `records.entry.by_reason`."""
+        return by_reason(self.broken)
 
 
 def open_store(entries: Sequence[RecordEntry], contract: Contract, cache: Path, progress: bool = False) -> RecordStore:
     """Return the store of `entries` below `cache`, made first where it is not there yet.
 
-    Records that have lost their millivolts get typical amplitudes. Broken ones, and those shorter than
-    SHORTEST_SECONDS, are left out and listed. The folder appears whole or not at all. progress: show a bar on stderr.
+    Signals are those of `records.signals.read_signal`. Broken records, those shorter than SHORTEST_SECONDS and those
+    without the amplitude of an ECG are left out and listed; sources whose typical amplitude is odd are in `doubts`.
+    Long records are kept whole. Memory holds one record at a time. The folder appears whole or not at all.
+    progress: show a bar on stderr.
     Raises StoreError where no record can be used, or `cache` cannot be written.
     """
     folder = cache / f"{contract.sha256[:KEY_DIGITS]}-{_records_hash(entries)[:KEY_DIGITS]}"
@@ -97,39 +100,66 @@ def open_store(entries: Sequence[RecordEntry], contract: Contract, cache: Path, 
         signals=np.load(folder / SIGNALS, mmap_mode="r", allow_pickle=False),
         offsets=np.array(table["offsets"], dtype=np.int64),
         leads=len(contract.leads),
+        doubts=tuple(table.get("doubts", ())),  # a store of before there were any has none
     )
 
 
 def _records_hash(entries: Sequence[RecordEntry]) -> str:
     """Return the hash of what the stored signals depend on besides the contract: which records, and how scaled."""
-    lines = [f"{entry.path.resolve()} {entry.scaled} {entry.limb_ratios}" for entry in entries]
+    lines = [
+        f"{entry.path.resolve()} {entry.scaled} {entry.limb_ratios}"
+        + (f" {entry.gain_error}" if entry.gain_error != 1 else "")
+        for entry in entries
+    ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _make(entries: Sequence[RecordEntry], contract: Contract, folder: Path, progress: bool) -> None:
-    signals, paths, broken, offsets = [], [], [], [0]
+    working = folder.with_name(f"{folder.name}.{os.getpid()}")
+    shutil.rmtree(working, ignore_errors=True)
+    working.mkdir(parents=True)
+    try:
+        with (working / SIGNALS).open("wb") as file:
+            table = _condition(entries, contract, file, progress)
+        (working / TABLE).write_text(json.dumps(table), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        working.rename(folder)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def _condition(entries: Sequence[RecordEntry], contract: Contract, file: BinaryIO, progress: bool) -> dict[str, Any]:
+    """Write all signals as one `.npy` array, and return the table that goes with it."""
+    paths, broken, offsets = [], [], [0]
+    amplitudes: dict[str, list[float]] = {}
+    start = _write_length(file, 0)
     for entry in tqdm(entries, desc="conditioning", unit="record", disable=not progress, dynamic_ncols=True):
         try:
-            recording = read_recording(entry.path) if entry.scaled else read_scaled(entry)
-            signal = condition(recording, contract).signal
+            signal = condition(read_signal(entry), contract).signal
+            if len(signal) < SHORTEST_SECONDS * contract.rate:
+                raise StoreError(f"shorter than {SHORTEST_SECONDS} s")
+            size = amplitude.checked(signal)
         except EcgEdgeError as error:
             broken.append({"path": str(entry.path), "reason": str(error)})
             continue
-        if len(signal) < SHORTEST_SECONDS * contract.rate:
-            broken.append({"path": str(entry.path), "reason": f"shorter than {SHORTEST_SECONDS} s"})
-            continue
-        signals.append(np.ascontiguousarray(signal.T).ravel())
+        amplitudes.setdefault(entry.source, []).append(size)
+        file.write(np.ascontiguousarray(signal.T).tobytes())
         offsets.append(offsets[-1] + signal.size)
         paths.append(str(entry.path.resolve()))
     if not paths:
         first = f"; the first: {broken[0]['reason']}" if broken else ""
         raise StoreError(f"none of {len(entries)} records can be used{first}: check the data folder")
+    if _write_length(file, offsets[-1]) != start:
+        raise AssertionError("the header of a .npy file has no room for its length")
+    return {"paths": paths, "offsets": offsets, "broken": broken, "doubts": amplitude.doubts(amplitudes)}
 
-    working = folder.with_name(f"{folder.name}.{os.getpid()}")
-    shutil.rmtree(working, ignore_errors=True)
-    working.mkdir(parents=True)
-    np.save(working / SIGNALS, np.concatenate(signals))
-    table = {"paths": paths, "offsets": offsets, "broken": broken}
-    (working / TABLE).write_text(json.dumps(table), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    working.rename(folder)
+
+def _write_length(file: BinaryIO, length: int) -> int:
+    """Write the header of a `.npy` file of `length` int16; return where the samples begin.
+
+    NumPy pads headers, so that an array can grow in place.
+    """
+    file.seek(0)
+    description = {"descr": "<i2", "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(file, description)
+    return file.tell()
