@@ -6,14 +6,11 @@ Challenge's own, that of its table of scored classes: alphabetical by diagnosis.
 and abbreviation of the first of its pair, as the Challenge's evaluation does, and the other as an equivalent.
 """
 
-import csv
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime.classes import ClassInfo
 
 UNSET_THRESHOLD = 0.5  # of a class before `thresholds` has seen validation data: the more likely answer wins
@@ -75,6 +72,20 @@ SUPERCLASSES: tuple[ClassInfo, ...] = tuple(
 
 SUPERCLASS_ABBREVIATIONS: tuple[str, ...] = tuple(info.abbreviation for info in SUPERCLASSES)
 """Published abbreviation of each superclass."""
+
+CPSC2018_CODES: dict[str, str] = {
+    "Normal": NORMAL_SINUS_RHYTHM,
+    "AF": "164889003",
+    "I-AVB": "270492004",
+    "LBBB": "164909002",
+    "RBBB": "59118001",
+    "PAC": "284470004",
+    "PVC": VENTRICULAR_ECTOPICS,
+    "STD": "429622005",
+    "STE": "164931005",
+}
+"""The nine diagnoses of CPSC 2018 (Liu et al. 2018, doi 10.1166/jmihi.2018.2442), in the order of its digits 1 to 9,
+and the SNOMED CT code that the Challenge gives each in the same records."""
 
 # The 2021 Challenge codes complete left bundle branch block apart and scores it as the same diagnosis.
 _LATER_CODES = {"733534002": "164909002"}
@@ -147,47 +158,14 @@ def with_ectopics(codes: frozenset[str], unscored_codes: frozenset[str]) -> froz
 
 def multi_hot(records: Iterable[Iterable[str]]) -> npt.NDArray[np.bool_]:
     """Return labels (records, 24), True where a record has one of the class's codes; unscored codes are ignored."""
-    return _multi_hot((scored(codes) for codes in records), CODES)
+    return indicator((scored(codes) for codes in records), CODES)
 
 
-def multi_hot_superclasses(records: Iterable[Iterable[str]]) -> npt.NDArray[np.bool_]:
-    """Return labels (records, 5) in the order of SUPERCLASSES; KeyError for a name that is none."""
-    return _multi_hot(records, SUPERCLASS_ABBREVIATIONS)
-
-
-def _multi_hot(records: Iterable[Iterable[str]], names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+def indicator(records: Iterable[Iterable[str]], names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return labels (records, names), True where a record has the name; KeyError for one that is not in `names`."""
     column = {name: k for k, name in enumerate(names)}
     rows = [[column[name] for name in record] for record in records]
     labels = np.zeros((len(rows), len(names)), dtype=np.bool_)
     for row, columns in zip(labels, rows, strict=True):
         row[columns] = True
     return labels
-
-
-def read_superclass_table(path: Path) -> dict[str, str]:
-    """Return the superclass of each diagnostic statement in PTB-XL's `scp_statements.csv`.
-
-    Raises EcgEdgeError where the file is not that table.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return {
-            row[""]: row["diagnostic_class"]
-            for row in rows
-            if row["diagnostic"]
-            and float(row["diagnostic"]) == 1
-            and row["diagnostic_class"] in SUPERCLASS_ABBREVIATIONS
-        }
-    except (OSError, KeyError, ValueError) as error:
-        raise EcgEdgeError(f"{path} is not PTB-XL's scp_statements.csv ({error}): use the published file") from error
-
-
-def superclasses(statements: Iterable[str], table: Mapping[str, str]) -> frozenset[str]:
-    """Return the superclasses of a record's statements (`table` from read_superclass_table).
-
-    Any diagnostic statement counts, whatever its likelihood, zero (unknown) included: the rule of the PTB-XL
-    benchmark (Strodthoff et al. 2021, doi 10.1109/JBHI.2020.3022989). A record with rhythm and form statements
-    only gives the empty set; the benchmark leaves such records out.
-    """
-    return frozenset(table[s] for s in statements if s in table)

@@ -1,4 +1,4 @@
-"""Conditioned records and their spectrograms, computed once and read as two memory-mapped files.
+"""Conditioned records, computed once and read as one memory-mapped file.
 
 The store holds only what the front end makes of each record: int16 signal, 12 leads, model rate, and the STFT frames
 that begin at multiples of its hop from the record's start. Labels, folds and
@@ -10,12 +10,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +23,11 @@ from tqdm import tqdm
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime.conditioning import condition
 from ecg_edge.runtime.contract import Contract
-from ecg_edge.runtime.sources.records import read_recording
 from ecg_edge.runtime.stft import Stft
 
-from .records.entry import Broken, RecordEntry
-from .records.ptbxl_z import read_scaled
+from . import amplitude
+from .records.entry import Broken, RecordEntry, by_reason
+from .records.signals import read_signal
 
 SIGNALS = "signals.npy"
 FRAMES = "frames.npy"
@@ -59,6 +58,8 @@ class RecordStore:
     """What made them."""
     spectra: npt.NDArray[np.uint8]
     """All spectrograms one after the other, read-only and memory-mapped."""
+    doubts: tuple[str, ...] = ()
+    """What looks wrong about whole sources, a sentence each, and is left as it is."""
 
     def signal(self, k: int) -> npt.NDArray[np.int16]:
         """Return record k, (leads, samples) in microvolts, a read-only view."""
@@ -92,15 +93,17 @@ class RecordStore:
         return window
 
     def broken_by_reason(self) -> dict[str, int]:
-        """Return the number of broken records for each reason."""
-        return dict(Counter(item.reason for item in self.broken))
+        """Return the number of broken records for each reason, see `records.entry.by_reason`."""
+        return by_reason(self.broken)
 
 
 def open_store(entries: Sequence[RecordEntry], contract: Contract, cache: Path, progress: bool = False) -> RecordStore:
     """Return the store of `entries` below `cache`, made first where it is not there yet.
 
-    Records that have lost their millivolts get typical amplitudes. Broken ones, and those shorter than
-    SHORTEST_SECONDS, are left out and listed. The folder appears whole or not at all. progress: show a bar on stderr.
+    Signals are those of `records.signals.read_signal`. Broken records, those shorter than SHORTEST_SECONDS and those
+    without the amplitude of an ECG are left out and listed; sources whose typical amplitude is odd are in `doubts`.
+    Long records are kept whole. Memory holds one record at a time. The folder appears whole or not at all.
+    progress: show a bar on stderr.
     Raises StoreError where no record can be used, or `cache` cannot be written.
     """
     folder = cache / f"{contract.sha256[:KEY_DIGITS]}-{_records_hash(entries)[:KEY_DIGITS]}"
@@ -117,47 +120,94 @@ def open_store(entries: Sequence[RecordEntry], contract: Contract, cache: Path, 
         entries=tuple(by_path[path] for path in table["paths"]),
         broken=tuple(Broken(Path(item["path"]), item["reason"]) for item in table["broken"]),
         folder=folder,
-        signals=np.load(folder / SIGNALS, mmap_mode="r", allow_pickle=False),
+        signals=_mapped(folder / SIGNALS),
+        spectra=_mapped(folder / FRAMES),
         offsets=np.array(table["offsets"], dtype=np.int64),
         contract=contract,
-        spectra=np.load(folder / FRAMES, mmap_mode="r", allow_pickle=False),
+        doubts=tuple(table.get("doubts", ())),  # a store of before there were any has none
     )
 
 
 def _records_hash(entries: Sequence[RecordEntry]) -> str:
     """Return the hash of what the stored signals depend on besides the contract: which records, and how scaled."""
-    lines = [f"{entry.path.resolve()} {entry.scaled} {entry.limb_ratios}" for entry in entries]
+    lines = [
+        f"{entry.path.resolve()} {entry.scaled} {entry.limb_ratios}"
+        + (f" {entry.gain_error}" if entry.gain_error != 1 else "")
+        for entry in entries
+    ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _make(entries: Sequence[RecordEntry], contract: Contract, folder: Path, progress: bool) -> None:
-    signals, spectra, paths, broken, offsets = [], [], [], [], [0]
+    working = folder.with_name(f"{folder.name}.{os.getpid()}")
+    shutil.rmtree(working, ignore_errors=True)
+    working.mkdir(parents=True)
+    try:
+        with _GrowingArray(working / SIGNALS, "<i2") as signals, _GrowingArray(working / FRAMES, "|u1") as frames:
+            table = _condition(entries, contract, signals, frames, progress)
+        (working / TABLE).write_text(json.dumps(table), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        working.rename(folder)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def _condition(
+    entries: Sequence[RecordEntry], contract: Contract, signals: "_GrowingArray", frames: "_GrowingArray", progress: bool
+) -> dict[str, Any]:
+    """Write all signals and spectrograms, and return the table that goes with them."""
+    paths, broken, offsets = [], [], [0]
+    amplitudes: dict[str, list[float]] = {}
     stft = Stft(contract)
     for entry in tqdm(entries, desc="conditioning", unit="record", disable=not progress, dynamic_ncols=True):
         try:
-            recording = read_recording(entry.path) if entry.scaled else read_scaled(entry)
-            signal = condition(recording, contract).signal
+            signal = condition(read_signal(entry), contract).signal
+            if len(signal) < SHORTEST_SECONDS * contract.rate:
+                raise StoreError(f"shorter than {SHORTEST_SECONDS} s")
+            size = amplitude.checked(signal)
         except EcgEdgeError as error:
             broken.append({"path": str(entry.path), "reason": str(error)})
             continue
-        if len(signal) < SHORTEST_SECONDS * contract.rate:
-            broken.append({"path": str(entry.path), "reason": f"shorter than {SHORTEST_SECONDS} s"})
-            continue
+        amplitudes.setdefault(entry.source, []).append(size)
         rows = np.ascontiguousarray(signal.T)
-        signals.append(rows.ravel())
-        spectra.append(np.ascontiguousarray(stft.frames(rows)).ravel())
+        signals.append(rows)
+        frames.append(np.ascontiguousarray(stft.frames(rows)))
         offsets.append(offsets[-1] + signal.size)
         paths.append(str(entry.path.resolve()))
     if not paths:
         first = f"; the first: {broken[0]['reason']}" if broken else ""
         raise StoreError(f"none of {len(entries)} records can be used{first}: check the data folder")
+    return {"paths": paths, "offsets": offsets, "broken": broken, "doubts": amplitude.doubts(amplitudes)}
 
-    working = folder.with_name(f"{folder.name}.{os.getpid()}")
-    shutil.rmtree(working, ignore_errors=True)
-    working.mkdir(parents=True)
-    np.save(working / SIGNALS, np.concatenate(signals))
-    np.save(working / FRAMES, np.concatenate(spectra))
-    table = {"paths": paths, "offsets": offsets, "broken": broken}
-    (working / TABLE).write_text(json.dumps(table), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    working.rename(folder)
+
+class _GrowingArray:
+    """A `.npy` file of one axis that is appended to; NumPy pads headers, so that the length can be set at the end."""
+
+    def __init__(self, path: Path, dtype: str) -> None:
+        self._path, self._dtype, self._length = path, dtype, 0
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("wb")
+        self._start = self._write_header()
+        return self
+
+    def append(self, array: npt.NDArray[np.generic]) -> None:
+        """Add the elements of an array in C order."""
+        self._file.write(array.astype(self._dtype, copy=False).tobytes())
+        self._length += array.size
+
+    def __exit__(self, *_: object) -> None:
+        if self._write_header() != self._start:
+            raise AssertionError("the header of a .npy file has no room for its length")
+        self._file.close()
+
+    def _write_header(self) -> int:
+        self._file.seek(0)
+        description = {"descr": self._dtype, "fortran_order": False, "shape": (self._length,)}
+        np.lib.format.write_array_header_1_0(self._file, description)
+        return self._file.tell()
+
+
+def _mapped(path: Path) -> npt.NDArray[Any]:
+    """Return the array in a file, mapped; as a plain array, since each view of a memmap costs microseconds."""
+    return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)

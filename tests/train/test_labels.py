@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.train import labels
 
 
@@ -42,39 +41,19 @@ def test_multi_hot_has_one_row_a_record_in_class_order() -> None:
     assert labels.multi_hot([]).shape == (0, 24)
 
 
-def test_multi_hot_superclasses() -> None:
-    got = labels.multi_hot_superclasses([{"HYP", "MI"}, frozenset()])
-    assert got.tolist() == [[False, True, False, False, True], [False] * 5]
+def test_indicator_refuses_a_name_that_is_no_class() -> None:
+    assert labels.indicator([{"HYP", "MI"}, frozenset()], ("MI", "CD", "HYP")).tolist() == [
+        [True, False, True],
+        [False] * 3,
+    ]
     with pytest.raises(KeyError):
-        labels.multi_hot_superclasses([["OTHER"]])
+        labels.indicator([["OTHER"]], ("MI",))
 
 
 def test_ectopics_count_as_pvc_only_when_asked() -> None:
     codes, unscored = frozenset({"426783006"}), frozenset({"164884008"})
     assert labels.with_ectopics(codes, unscored) == {"426783006", labels.PVC}
     assert labels.with_ectopics(codes, frozenset({"55827005"})) == codes
-
-
-def test_any_likelihood_of_a_diagnostic_statement_counts(tmp_path: Path) -> None:
-    path = tmp_path / "scp_statements.csv"
-    path.write_text(
-        ",diagnostic,form,rhythm,diagnostic_class\nNORM,1.0,,,NORM\nIMI,1.0,,,MI\nNDT,1.0,1.0,,STTC\n"
-        "SR,,,1.0,\nABQRS,,1.0,,\nODD,0.0,,,MI\n"
-    )
-    table = labels.read_superclass_table(path)
-    assert table == {"NORM": "NORM", "IMI": "MI", "NDT": "STTC"}
-    assert labels.superclasses({"IMI": 0.0, "SR": 0.0, "NDT": 100.0}, table) == {"MI", "STTC"}
-    assert labels.superclasses(["SR", "ODD"], table) == frozenset()
-
-
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", ",diagnostic,diagnostic_class\nIMI,one,MI\n"])
-def test_another_table_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "scp_statements.csv"
-    path.write_text(text)
-    if not text:
-        path.unlink()
-    with pytest.raises(EcgEdgeError, match=r"scp_statements\.csv"):
-        labels.read_superclass_table(path)
 
 
 def test_codes_of_statements_with_axis() -> None:

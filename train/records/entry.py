@@ -1,8 +1,13 @@
 """What is known of one record before its signal is read."""
 
+import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ..statements import superclasses
 
 HIDDEN_AGE = 90.0  # PTB-XL writes 300 for every patient older than 89
 
@@ -14,7 +19,7 @@ class RecordEntry:
     path: Path
     """Path without suffix, as in WFDB."""
     source: str
-    """Database: `ptbxl`, `ptbxl_z`, or the folder's name below `cinc2020`."""
+    """Database: `ptbxl`, `ptbxl_z`, `cpsc2018`, or the name of a source of the Challenges."""
     patient: str
     """Group key: records that share it never stand on two sides of a split."""
     ecg_id: int | None
@@ -25,8 +30,8 @@ class RecordEntry:
     """Scored diagnoses: SNOMED CT codes out of `labels.CODES`, equivalents merged."""
     unscored: frozenset[str] = frozenset()
     """SNOMED CT codes that the Challenge does not score."""
-    superclasses: frozenset[str] | None = None
-    """PTB-XL superclasses out of `labels.SUPERCLASS_ABBREVIATIONS`; None where statements are not known."""
+    statements: frozenset[str] | None = None
+    """PTB-XL's SCP-ECG statements, whatever their likelihoods; None where the source has none."""
     age: float | None = None
     """Years; HIDDEN_AGE stands for 90 and older."""
     sex: str | None = None
@@ -35,6 +40,21 @@ class RecordEntry:
     """False where the signal has lost its millivolts: `ptbxl_z` has to restore a scale."""
     limb_ratios: tuple[float, float] | None = None
     """Where not `scaled`: standard deviations of leads I and III in units of lead II's."""
+    gain_error: float = 1.0
+    """What millivolts by the header have to be multiplied by: not 1 where its gain is known to be wrong."""
+
+    @property
+    def superclasses(self) -> frozenset[str] | None:
+        """PTB-XL superclasses out of `labels.SUPERCLASS_ABBREVIATIONS`; None where statements are not known."""
+        return None if self.statements is None else superclasses(self.statements)
+
+    @property
+    def ecg(self) -> str:
+        """Key of the ECG, the same for every copy of it in any source.
+
+        Only PTB-XL tells patients from ECGs; elsewhere each ECG is its own group.
+        """
+        return self.patient if self.ecg_id is None else ecg_key(self.ecg_id)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as JSON types."""
@@ -46,10 +66,12 @@ class RecordEntry:
             "fold": self.fold,
             "codes": sorted(self.codes),
             "unscored": sorted(self.unscored),
+            "statements": None if self.statements is None else sorted(self.statements),
             "superclasses": None if self.superclasses is None else sorted(self.superclasses),
             "age": self.age,
             "sex": self.sex,
             "scaled": self.scaled,
+            "gain_error": self.gain_error,
         }
 
 
@@ -61,6 +83,19 @@ class Broken:
     """Path without suffix."""
     reason: str
     """What is wrong with it."""
+
+
+def by_reason(broken: Iterable[Broken]) -> dict[str, int]:
+    """Return how many records are broken for each reason, the most common first.
+
+    Reasons that differ only in the record's name or in numbers are one: these are then written as `...`.
+    """
+    groups: dict[str, list[str]] = {}
+    for item in broken:
+        bare = item.reason.replace(str(item.path), "...").replace(item.path.name, "...")
+        groups.setdefault(re.sub(r"\d+(\.\d+)?", "...", bare), []).append(item.reason)
+    counts = Counter({key if len(set(each)) > 1 else each[0]: len(each) for key, each in groups.items()})
+    return dict(counts.most_common())
 
 
 @dataclass(frozen=True)

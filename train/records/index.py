@@ -1,6 +1,6 @@
 """All records below one folder, each ECG once, and their split by fold.
 
-The folder holds what the user has of `ptbxl/`, `ptbxl_z/` and `cinc2020/<source>/`.
+The folder holds what the user has of `ptbxl/`, `ptbxl_z/`, `cpsc2018/` and `cinc2020/<source>/` (or `cinc2021`).
 """
 
 from collections import Counter
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
-from . import challenge, ptbxl, ptbxl_z
-from .entry import Broken, RecordEntry, ecg_key
+from . import challenge, cpsc2018, ptbxl, ptbxl_z
+from .entry import Broken, RecordEntry
 from .tables import FOLDS
 
 
@@ -40,6 +40,10 @@ class RecordIndex:
         """Return the number of entries of each source."""
         return dict(Counter(entry.source for entry in self.entries))
 
+    def mended(self) -> dict[str, int]:
+        """Return the number of entries of each source whose header's gain is known to be wrong, and put right."""
+        return dict(Counter(entry.source for entry in self.entries if entry.gain_error != 1))
+
 
 @dataclass(frozen=True)
 class Split:
@@ -58,18 +62,20 @@ class Split:
 def build_index(root: Path, sources: Collection[str] | None = None, rate: int = 100) -> RecordIndex:
     """Return the index of the records below `root`.
 
-    sources: names out of `ptbxl`, `ptbxl_z`, `cinc2020` (every source of the Challenge) and its sources' own names;
-    None for all that are there. rate: which copy of a PTB-XL record is taken where there are two, 100 or 500 Hz.
-    Where one ECG comes more than once, PTB-XL's own record is kept, else the Challenge's, else the z-scored one.
+    sources: names out of `ptbxl`, `ptbxl_z`, `cpsc2018`, `cinc2020` or `cinc2021` (either is every source of the
+    Challenges, of both years) and the Challenges' sources' own names; None for all that are there.
+    rate: which copy of a PTB-XL record is taken where there are two, 100 or 500 Hz.
+    Where one ECG comes more than once, PTB-XL's own record is kept, else the Challenge's, else the original of
+    CPSC 2018 or the z-scored one.
     Folds of PTB-XL's ECGs are known from the tables of `ptbxl` and `ptbxl_z`, asked for or not.
     Raises IndexingError where `root` is no folder or a named source is not there, TableError for a wrong table.
     """
     if not root.is_dir():
         raise IndexingError(f"{root} is not a folder: give the one that holds ptbxl, ptbxl_z or cinc2020")
-    folder, z_folder, challenges = root / "ptbxl", root / "ptbxl_z", root / challenge.FOLDER
-    there = [ptbxl.SOURCE] * ptbxl.present(folder) + challenge.sources(challenges)
-    there += [ptbxl_z.SOURCE] * ptbxl_z.present(z_folder)
-    wanted = _expand(sources, challenges)
+    folder, z_folder, cpsc_folder = root / ptbxl.SOURCE, root / ptbxl_z.SOURCE, root / cpsc2018.SOURCE
+    there = [ptbxl.SOURCE] * ptbxl.present(folder) + challenge.sources(root)
+    there += [cpsc2018.SOURCE] * cpsc2018.present(cpsc_folder) + [ptbxl_z.SOURCE] * ptbxl_z.present(z_folder)
+    wanted = _expand(sources, challenge.sources(root))
     missing = [name for name in wanted if name not in there]
     if sources is not None and missing:
         raise IndexingError(
@@ -86,19 +92,19 @@ def build_index(root: Path, sources: Collection[str] | None = None, rate: int = 
         if source == ptbxl.SOURCE:
             more, bad = ptbxl.read_entries(folder, rate)
         elif source == ptbxl_z.SOURCE:
-            more, bad = ptbxl_z.read_entries(z_folder, identities, ptbxl.superclass_table(folder))
+            more, bad = ptbxl_z.read_entries(z_folder, identities)
+        elif source == cpsc2018.SOURCE:
+            more, bad = cpsc2018.read_entries(cpsc_folder)
         else:
-            more, bad = challenge.read_entries(challenges, source, identities)
+            more, bad = challenge.read_entries(root, source, identities)
         found += more
         broken += bad
 
-    entries, duplicates, seen = [], [], set()
+    first: dict[str, RecordEntry] = {}
     for entry in found:
-        if entry.ecg_id is not None and entry.ecg_id in seen:
-            duplicates.append(entry)
-            continue
-        seen.add(entry.ecg_id)
-        entries.append(entry)
+        first.setdefault(entry.ecg, entry)
+    entries = list(first.values())
+    duplicates = [entry for entry in found if first[entry.ecg] is not entry]
     return RecordIndex(tuple(entries), tuple(broken), tuple(duplicates), tuple(missing))
 
 
@@ -145,17 +151,16 @@ def check_disjoint(sides: dict[str, list[RecordEntry]]) -> None:
     where: dict[str, str] = {}
     for side, entries in sides.items():
         for entry in entries:
-            keys = [entry.patient] if entry.ecg_id is None else [entry.patient, ecg_key(entry.ecg_id)]
-            for key in keys:
+            for key in {entry.patient: None, entry.ecg: None}:
                 other = where.setdefault(key, side)
                 if other != side:
                     raise SplitError(f"{key} is in both {other} and {side} (seen at {entry.path}): mend its fold")
 
 
-def _expand(sources: Collection[str] | None, challenges: Path) -> list[str]:
+def _expand(sources: Collection[str] | None, challenges: list[str]) -> list[str]:
     if sources is None:
-        return [ptbxl.SOURCE, *(challenge.sources(challenges) or [challenge.FOLDER]), ptbxl_z.SOURCE]
+        return [ptbxl.SOURCE, *(challenges or challenge.FOLDERS[-1:]), cpsc2018.SOURCE, ptbxl_z.SOURCE]
     wanted: list[str] = []
     for source in sources:
-        wanted += (challenge.sources(challenges) or [source]) if source == challenge.FOLDER else [source]
+        wanted += (challenges or [source]) if source in challenge.FOLDERS else [source]
     return wanted

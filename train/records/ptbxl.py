@@ -1,8 +1,8 @@
 """PTB-XL: 12-lead ECGs of ten seconds with SCP statements and ten patient-disjoint folds.
 
-Layout below the database's folder: `ptbxl_database.csv`, `scp_statements.csv`, `records100/`, `records500/`; and,
-where the user has it, `challenge_labels.csv` (`ecg_id`, `dx`) with the SNOMED CT codes that the Challenge 2020
-gives the same records. Where that is missing, the codes follow from the statements and the heart axis.
+Layout below the database's folder: `ptbxl_database.csv`, `records100/`, `records500/`; and, where the user has
+it, `challenge_labels.csv` (`ecg_id`, `dx`) with the SNOMED CT codes that the Challenge 2020 gives the same records.
+Where that is missing, the codes follow from the statements and the heart axis.
 Source: Wagner et al. 2020, doi 10.1038/s41597-020-0495-6.
 """
 
@@ -39,7 +39,6 @@ def read_entries(folder: Path, rate: int = 100) -> tuple[list[RecordEntry], list
     """
     path = _database(folder)
     identities = read_identities(folder)
-    table = superclass_table(folder)
     dx = _read_challenge_labels(folder / "challenge_labels.csv")
     columns = ("filename_hr", "filename_lr") if rate == 500 else ("filename_lr", "filename_hr")
     entries, broken = [], []
@@ -62,18 +61,12 @@ def read_entries(folder: Path, rate: int = 100) -> tuple[list[RecordEntry], list
                 fold=identities[ecg_id].fold,
                 codes=labels.scored(codes),
                 unscored=labels.unscored(codes | labels.codes_of_statements(statements)),
-                superclasses=None if table is None else labels.superclasses(statements, table),
+                statements=statements,
                 age=parse_age(row.get("age") or ""),
                 sex=parse_sex(row.get("sex") or ""),
             )
         )
     return entries, broken
-
-
-def superclass_table(folder: Path) -> dict[str, str] | None:
-    """Return the superclass of each diagnostic statement, None where `scp_statements.csv` is not there."""
-    path = folder / "scp_statements.csv"
-    return labels.read_superclass_table(path) if path.is_file() else None
 
 
 def _database(folder: Path) -> Path:

@@ -60,13 +60,10 @@ def read_identities(folder: Path) -> dict[int, Identity]:
     }
 
 
-def read_entries(
-    folder: Path, identities: dict[int, Identity], table: dict[str, str] | None
-) -> tuple[list[RecordEntry], list[Broken]]:
+def read_entries(folder: Path, identities: dict[int, Identity]) -> tuple[list[RecordEntry], list[Broken]]:
     """Return every record of the table, and those whose signal is missing or contradicts Einthoven's law.
 
-    identities: patient and fold by ECG number; table: superclass of each statement, None where not known.
-    Reads every signal. Raises TableError where the table is another one.
+    identities: patient and fold by ECG number. Reads every signal. Raises TableError where the table is another one.
     """
     path = folder / "database.csv"
     needed = ("ecg_id", "scp_codes", "dx", "strat_fold", "filename_z", "amp_I_to_II", "amp_III_to_II")
@@ -84,7 +81,7 @@ def read_entries(
             fold=identities[ecg_id].fold,
             codes=labels.scored(codes),
             unscored=labels.unscored(codes | labels.codes_of_statements(statements)),
-            superclasses=None if table is None else labels.superclasses(statements, table),
+            statements=statements,
             age=parse_age(row.get("age") or ""),
             sex=parse_sex(row.get("sex") or ""),
             scaled=False,

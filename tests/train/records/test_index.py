@@ -13,8 +13,6 @@ from ecg_edge.train.records.entry import HIDDEN_AGE, RecordEntry, parse_age, par
 from ecg_edge.train.records.index import IndexingError, RecordIndex, SplitError, build_index, split
 from ecg_edge.train.records.tables import TableError, parse_statements, read_table
 
-STATEMENTS = ",diagnostic,form,rhythm,diagnostic_class\nNORM,1.0,,,NORM\nIMI,1.0,,,MI\nSR,,,1.0,\n"
-
 
 def write_record(path: Path, samples: np.ndarray, unit: str = "mV", comments: str = "", names: tuple = LEADS) -> None:
     """Write a format-16 WFDB record of int16 samples (n, leads)."""
@@ -34,7 +32,6 @@ def write_challenge(root: Path, name: str, dx: str = "#Dx: 426783006", **more: o
 def write_ptbxl(root: Path, rows: list[str], header: str = "ecg_id,patient_id,age,sex,scp_codes,strat_fold,") -> Path:
     folder = root / "ptbxl"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scp_statements.csv").write_text(STATEMENTS)
     (folder / "ptbxl_database.csv").write_text("\n".join([header + "filename_lr,filename_hr", *rows]) + "\n")
     return folder
 
@@ -83,10 +80,11 @@ def test_ptbxl_with_codes_from_statements_or_from_the_table(tmp_path: Path) -> N
         ecg_id=1,
         fold=3,
         codes=frozenset({"284470004", "39732003"}),
-        superclasses=frozenset({"MI"}),
+        statements=frozenset({"SR", "IMI"}),
         age=HIDDEN_AGE,
         sex="female",
     )
+    assert first.superclasses == {"MI"}
     assert second.path.name == "00002_hr"  # the only copy there is
     assert second.patient == "ptbxl/ecg/2"
     assert second.codes == {"426783006"}
@@ -112,7 +110,7 @@ def test_missing_files_are_listed(tmp_path: Path) -> None:
     assert [(item.path, item.reason) for item in index.broken] == [
         (folder / "records100" / "00001_lr", "header or signal file missing")
     ]
-    assert index.absent == ("cinc2020", "ptbxl_z")
+    assert index.absent == ("cinc2020", "cpsc2018", "ptbxl_z")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +156,7 @@ def test_unusable_challenge_records_are_listed_with_reasons(tmp_path: Path) -> N
     assert [entry.path.name for entry in index.entries] == ["S7"]
     reasons = {item.path.name: item.reason for item in index.broken}
     assert list(reasons) == ["S1", "S2", "S3", "S4", "S5", "S6"]
-    for name, word in zip(reasons, ("no Dx", "'Unknown'", "''", "S4.dat missing", "header", "'vx'"), strict=True):
+    for name, word in zip(reasons, ("no Dx", "'Unknown'", "''", "S4.dat is missing", "header", "'vx'"), strict=True):
         assert word in reasons[name]
 
 
@@ -204,7 +202,7 @@ def test_one_ecg_is_indexed_once_and_keeps_its_fold(tmp_path: Path) -> None:
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(IndexingError, match="not a folder"):
         build_index(tmp_path / "none")
-    assert build_index(tmp_path).absent == ("ptbxl", "cinc2020", "ptbxl_z")
+    assert build_index(tmp_path).absent == ("ptbxl", "cinc2020", "cpsc2018", "ptbxl_z")
     write_challenge(tmp_path, "georgia/E00001")
     with pytest.raises(IndexingError, match="no records of ningbo; it has georgia"):
         build_index(tmp_path, ["georgia", "ningbo"])
@@ -252,7 +250,7 @@ def test_scaled_signal_obeys_einthoven_and_the_typical_amplitudes(tmp_path: Path
     (found,) = build_index(tmp_path).entries
     assert (found.scaled, found.sex, found.unscored) == (False, "male", {"164884008"})
     assert found.codes == {"426783006", "713427006"}
-    assert found.superclasses is None  # no table of statements here
+    assert (found.statements, found.superclasses) == ({"NORM", "PVC"}, {"NORM"})
     recording = ptbxl_z.read_scaled(found)
     assert recording.counts.dtype == np.int32
     assert (recording.rate, recording.pv_per_lsb, recording.leads[:3]) == (100, 1_000_000, ("I", "II", "V1"))
@@ -308,7 +306,7 @@ def test_real_counts(real: RecordIndex) -> None:
         "ptb": 1,
         "ptb-xl": 21,
     }
-    assert real.absent == ()
+    assert real.absent == ("cpsc2018",)
     folds = Counter(e.fold for e in real.entries if e.source == "ptbxl")
     assert folds == {1: 213, 2: 179, 3: 183, 4: 195, 5: 208, 6: 157, 7: 196, 8: 177, 9: 246}
     assert Counter(e.source for e in real.duplicates) == {"ptb-xl": 10, "ptbxl_z": 1}
