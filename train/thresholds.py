@@ -10,6 +10,7 @@ different probabilities, so nothing depends on a grid. What is fitted on few pos
   logit scale, threshold = (n * fitted + SHRINKAGE * shared) / (n + SHRINKAGE).
 
 Fit on validation records only: on training records the thresholds come out too high, on test records the figures.
+`with_fitted_thresholds` takes both sides' predictions and refuses where they share a patient.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from .challenge_metric import record_scores
 from .metrics import Bools, Floats, count, macro
+from .predictions import Predictions, PredictionsError
 
 LOWEST, HIGHEST = 0.02, 0.98  # beyond, one step of an 8-bit probability (1/256) is a large part of the odds
 FEWEST = 3  # positives; with two, leaving one out moves the best cut anywhere
@@ -97,6 +99,25 @@ def fit_challenge(labels: Bools, probabilities: npt.NDArray[np.floating], weight
         if total <= before + 1e-9:
             break
     return _held_back(labels, fitted, start.shared)
+
+
+def with_fitted_thresholds(valid: Predictions, test: Predictions, weights: Floats | None = None) -> Predictions:
+    """Return `test` with thresholds fitted on `valid`: for the Challenge metric, or without `weights` for F1.
+
+    Raises PredictionsError where the two are of other classes or share a record or a patient.
+    """
+    if [c.abbreviation for c in valid.classes] != [c.abbreviation for c in test.classes]:
+        raise PredictionsError("thresholds of other classes do not fit: use validation predictions of the same task")
+    shared = {*valid.patients, *valid.records} & {*test.patients, *test.records}
+    if shared:
+        raise PredictionsError(
+            f"{min(shared)} is among the records to report on and those to fit thresholds on: fit on other patients"
+        )
+    p = valid.probabilities
+    fitted = fit_f1(valid.truth, p) if weights is None else fit_challenge(valid.truth, p, weights)
+    goal = "F1 of each class" if weights is None else "the Challenge metric"
+    how = f"fitted for {goal} on {len(valid.records)} validation records ({valid.facts['split']})"
+    return test.with_thresholds(fitted.values.tolist(), how)
 
 
 def _checked(

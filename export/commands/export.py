@@ -163,8 +163,8 @@ class _Measured:
     def report(self, graph: Path, classes: Sequence[ClassInfo], weights: npt.NDArray[np.float64] | None) -> Report:
         """Return the report of a graph with the classes' thresholds."""
         p = probabilities(graph_logits(graph, self.windows))
-        decisions = p >= np.array([info.threshold for info in classes])
-        return evaluate(self.windows.labels, decisions, p, [e.patient for e in self.store.entries], weights)
+        decisions = p > np.array([info.threshold for info in classes])
+        return evaluate(classes, self.windows.labels, decisions, p, [e.patient for e in self.store.entries], weights)
 
 
 def _figures(measured: _Measured, kind: str, report: Report) -> list[Metric]:

@@ -49,12 +49,12 @@ def outputs(tmp_path: Path) -> Path:
 def test_report_of_perfect_outputs() -> None:
     rng = np.random.default_rng(0)
     truth = rng.random((200, 24)) < 0.2
-    report = evaluation.evaluate(truth, truth, truth.astype(float), range(200), np.eye(24))
+    report = evaluation.evaluate(labels.CLASSES, truth, truth, truth.astype(float), range(200), np.eye(24))
     assert (report.f1 == 1).all()
     assert (report.macro_auroc.value, report.macro_auroc.low, report.macro_auroc.high) == (1, 1, 1)
     assert report.challenge is not None
     assert report.challenge.value == pytest.approx(1)
-    assert report.macro_f2 == pytest.approx(1)
+    assert report.macro_f2.value == pytest.approx(1)
     assert report.classes_averaged == 24
 
 
@@ -64,7 +64,7 @@ def test_interval_holds_the_figure_and_narrows_with_records() -> None:
     for n in (60, 2000):
         truth = rng.random((n, 24)) < 0.3
         scores = rng.normal(size=truth.shape) + truth
-        report = evaluation.evaluate(truth, scores > 0.5, scores, range(n), np.eye(24), resamples=200)
+        report = evaluation.evaluate(labels.CLASSES, truth, scores > 0.5, scores, range(n), np.eye(24), resamples=200)
         figure = report.macro_auroc
         assert figure.low <= figure.value <= figure.high
         widths.append(figure.high - figure.low)
@@ -91,8 +91,12 @@ def test_evaluate_command_prints_the_report(data: Path, outputs: Path, capsys: p
         "auroc": {"value": None, "low": None, "high": None},
         "auprc": None,
         "f1": None,
+        "f2": None,
+        "g2": None,
         "sensitivity": None,
+        "specificity": 1.0,
         "ppv": None,
+        "ece": 0.0,
     }
     assert call(evaluate, *arguments) == 0
     lines = capsys.readouterr().out.splitlines()

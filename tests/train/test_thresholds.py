@@ -1,5 +1,8 @@
 """Thresholds: the best cut found exactly, held back where positives are few."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from ecg_edge.train import thresholds
 from ecg_edge.train.challenge_metric import challenge_metric
 from ecg_edge.train.metrics import count
+from ecg_edge.train.predictions import PredictionsError
 
 
 def sample(seed: int, records: int = 300, prevalence: tuple[float, ...] = (0.5, 0.2, 0.1)) -> tuple:
@@ -116,3 +120,28 @@ def test_wrong_input_is_refused() -> None:
         thresholds.fit_f1(np.zeros((3, 1), bool), np.full((3, 1), 1.5))
     with pytest.raises(ValueError, match="records, classes"):
         thresholds.fit_f1(np.zeros((3, 2), bool), np.zeros((3, 1)))
+
+
+def test_thresholds_are_fitted_on_other_patients_only(made_up: Any) -> None:
+    valid, test = made_up(400, split="fold 8"), made_up(200, first=400, seed=1)
+    got = thresholds.with_fitted_thresholds(valid, test)
+    assert got.thresholds.tolist() == thresholds.fit_f1(valid.truth, valid.probabilities).values.tolist()
+    assert np.array_equal(got.logits, test.logits)
+    assert got.facts["thresholds"] == "fitted for F1 of each class on 400 validation records (fold 8)"
+    weights = np.array([[1.0, 0.5, 0.2], [0.5, 1.0, 0.3], [0.2, 0.3, 1.0]])
+    got = thresholds.with_fitted_thresholds(valid, test, weights)
+    want = thresholds.fit_challenge(valid.truth, valid.probabilities, weights).values
+    assert got.thresholds.tolist() == want.tolist()
+    # Whatever the labels reported on are, the thresholds are the same.
+    flipped = thresholds.with_fitted_thresholds(valid, replace(test, truth=~test.truth), weights)
+    assert (flipped.thresholds == got.thresholds).all()
+
+
+def test_reporting_on_what_thresholds_are_fitted_on_is_refused(made_up: Any) -> None:
+    valid = made_up(400)
+    with pytest.raises(PredictionsError, match="fit on other patients"):
+        thresholds.with_fitted_thresholds(valid, valid)
+    with pytest.raises(PredictionsError, match="p199 is among"):  # another record of the same patient
+        thresholds.with_fitted_thresholds(made_up(399), made_up(2, first=399))
+    with pytest.raises(PredictionsError, match="other classes"):
+        thresholds.with_fitted_thresholds(valid, made_up(classes=2, first=400))

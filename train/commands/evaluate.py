@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"no Challenge metric: {path} is not there; name the reward matrix with --weights", file=sys.stderr)
     report = evaluate(
+        labels.CLASSES,
         labels.multi_hot(entry.codes for entry in entries),
         output.decisions,
         output.scores,
