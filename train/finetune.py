@@ -21,7 +21,7 @@ from ecg_edge.runtime.contract import Contract
 
 from . import checkpoint, metrics
 from .augment.augmenter import Augmenter, Batch
-from .contrast import ContrastHead, supervised_contrast
+from .contrast import ContrastHead, contrast_loss
 from .distributed import World, share_batch_norm
 from .finetune_settings import FinetuneSettings
 from .inputs import channels_last, signal_tensor, spectrogram_tensor
@@ -30,6 +30,7 @@ from .loop import Line
 from .losses import TaskLoss, rare_weights
 from .networks.front import front_of
 from .networks.model import BranchHeads, FusionNet
+from .networks.standardization import standardize
 from .optimizer import autocast, decay_groups, follow, one_cycle, resolve_precision, set_rate
 from .pretrained import Pretrained, measure_batch_norm
 from .records.entry import RecordEntry
@@ -125,7 +126,7 @@ class FinetuneRun:
 
         self.network = FusionNet(settings.network, len(contract.leads), labels.shape[1])
         if settings.network.backbone == "paper":
-            self.network.standardize(*standard_inputs(train, self._samples))
+            standardize(self.network, train, self._samples)
         if init is not None:
             init.check_unseen(valid.entries)
             init.load_into(self.network)
@@ -138,7 +139,7 @@ class FinetuneRun:
         weights = rare_weights(labels[self._records], settings.rare_power, settings.rare_limit)
         self.loss = TaskLoss(sizes, weights).to(self.world.device)
         heads = BranchHeads(self.network, labels.shape[1])
-        contrast = ContrastHead(self.network.features) if settings.contrast_weight > 0 else None
+        contrast = ContrastHead(self.network.features, settings.contrast) if settings.contrast_weight > 0 else None
         self.objective = share_batch_norm(Objective(self.network, heads, contrast), self.world).to(self.world.device)
         channels_last(self.objective)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
@@ -214,7 +215,7 @@ class FinetuneRun:
                     known = targets[mine] * counted[mine]
                     if s.accumulate == 1:
                         projected, known = self.world.gather(projected.float(), len(targets)), targets * counted
-                    contrast = supervised_contrast(projected.float(), known, s.contrast_temperature)
+                    contrast = contrast_loss(projected.float(), known, s.contrast.temperature)
                     share = len(part) / len(targets) if s.accumulate > 1 else 1 / self.world.size
                     line["contrast"] = line.get("contrast", 0.0) + float(contrast.detach()) * share
                     loss = loss + s.contrast_weight * share * contrast
@@ -277,18 +278,3 @@ class FinetuneRun:
         self.objective.load_state_dict(state["objective"])
         self.average.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
-
-
-def standard_inputs(train: RecordStore, samples: int) -> tuple[npt.NDArray[np.float64], ...]:
-    """Return mean and standard deviation of each lead of the signals, and of their paper spectrograms.
-
-    Over the last `samples` of every training record that has the lead.
-    """
-    front = front_of("paper")
-    signal = np.stack([train.last_window(k, samples) for k in range(len(train.entries))])
-    found: list[npt.NDArray[np.float64]] = []
-    for array in (signal, front(signal, np.zeros(0, dtype=np.uint8))):
-        there = signal.any(axis=2)
-        rows = [np.asarray(array[there[:, lead], lead], dtype=np.float64) for lead in range(array.shape[1])]
-        found += [np.array([r.mean() for r in rows]), np.array([r.std() for r in rows])]
-    return tuple(found)

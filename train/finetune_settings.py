@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from .augment.settings import AugmentSettings
+from .contrast import ContrastSettings
 from .networks.model import NetworkSettings
 from .settings import require
 from .tasks import task
@@ -55,8 +56,8 @@ class FinetuneSettings:
     """Weight in the loss of what each branch alone would answer; see BranchHeads."""
     contrast_weight: float = 0.0
     """Weight in the loss of the supervised contrastive task: records that share labels get similar features."""
-    contrast_temperature: float = 0.1
-    """Temperature of that task."""
+    contrast: ContrastSettings = ContrastSettings(0.1, 128, 64)
+    """Of that task."""
     label_fraction: float = 1.0
     """Part of the training patients whose labels are used; the sets are nested for one seed."""
     least_steps: int = 1
@@ -73,7 +74,7 @@ class FinetuneSettings:
     def check(self) -> None:
         """Raise SettingsError (or AugmentError) for a value that no run can follow."""
         positive = ("epochs", "batch_size", "accumulate", "learning_rate", "gradient_norm", "rare_limit", "least_steps")
-        for name in (*positive, "contrast_temperature", "window_seconds", "stride_seconds"):
+        for name in (*positive, "window_seconds", "stride_seconds"):
             require(getattr(self, name) > 0, f"{name} = {getattr(self, name)}: must be above 0")
         for name in ("warmup_fraction", "average_decay", "encoder_rate", "label_fraction"):
             require(0 <= getattr(self, name) <= 1, f"{name} = {getattr(self, name)}: must be from 0 to 1")

@@ -1,4 +1,4 @@
-"""Conditioned records, computed once and read as one memory-mapped file.
+"""Conditioned records, computed once and read as two memory-mapped files.
 
 The store holds only what the front end makes of each record: int16 signal, 12 leads, model rate, and the STFT frames
 that begin at multiples of its hop from the record's start. Labels, folds and

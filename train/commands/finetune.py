@@ -1,63 +1,80 @@
-"""`ecg-edge finetune`: train the two-branch network on labelled records.
+"""`ecg-edge finetune`: train a network on labelled records, from random or pretrained branches.
 
-Leaves in --out: best.pt (what `ecg-edge export` takes), last.pt (what --resume goes on from), log.csv.
+Leaves in --out: best.pt (what `ecg-edge export` takes), last.pt (what --resume goes on from), log.csv, and the
+predictions on the validation folds and, with --report-fold, on that fold, for `ecg-edge evaluate --predictions`.
+Several processes: torchrun --nproc-per-node N -m ecg_edge.train finetune ...
 """
 
 import argparse
-import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime.contract import Contract
 
-from ..finetune import BEST, finetune
-from ..records.entry import Broken
-from ..records.index import build_index, split
-from ..settings import read_settings
-from ..store import open_store
+from ..challenge_metric import read_weights
+from ..data import noise_for, open_sides
+from ..distributed import join, leave
+from ..finetune import BEST, FinetuneRun
+from ..finetune_settings import FinetuneSettings
+from ..judge import write_predictions
+from ..loop import run_job
+from ..pretrained import read_pretrained
+from ..records.tables import FOLDS
+from .runs import add_run_options, settings_of, shows_progress
+
+WEIGHTS = Path("scoring") / "weights.csv"  # below the data folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
+    add_run_options(parser, "finetune")
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="folder with ptbxl, ptbxl_z or cinc2020 in it"
+        "--init", type=Path, metavar="FILE", help="pretrained.pt whose branches to start from (default: random ones)"
     )
-    parser.add_argument("--preset", default="edge", metavar="NAME|FILE", help="settings (default: edge)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of this run, as runs/NAME")
     parser.add_argument(
-        "--cache",
-        type=Path,
-        default=Path("cache"),
-        metavar="DIR",
-        help="folder of conditioned records (default: cache)",
+        "--report-fold",
+        type=int,
+        action="append",
+        default=[],
+        choices=FOLDS,
+        metavar="N",
+        help="fold to write predictions of when done, which nothing was trained or chosen on; may be repeated",
     )
-    parser.add_argument("--seed", type=int, help="instead of the preset's")
-    parser.add_argument("--epochs", type=int, help="instead of the preset's")
-    parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch in --out")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train and name the best epoch. Raises EcgEdgeError for settings, data or a run that cannot be used."""
-    settings = read_settings(args.preset)
-    overrides = {name: getattr(args, name) for name in ("seed", "epochs") if getattr(args, name) is not None}
-    settings = replace(settings, **overrides)
+    settings, contract = settings_of(FinetuneSettings, "finetune", args), Contract()
     settings.check()
-    index = build_index(args.data, settings.sources)
-    sides = split(index, settings.train_folds, settings.valid_folds)
-    contract, progress = Contract(), sys.stderr.isatty()
-    train = open_store(sides.train, contract, args.cache, progress)
-    valid = open_store(sides.valid, contract, args.cache, progress)
-    tell_broken((*index.broken, *train.broken, *valid.broken))
-    done = finetune(settings, contract, train, valid, args.out, args.resume, progress)
-    best = done.history[done.best]
-    print(f"{args.out / BEST}: epoch {best['epoch']}, validation macro AUROC {best['valid_macro_auroc']:.4f}")
+    world = join(args.device)
+    try:
+        init = None if args.init is None else read_pretrained(args.init, contract)
+        sides = open_sides(
+            args.data,
+            settings.sources,
+            settings.train_folds,
+            settings.valid_folds,
+            args.report_fold,
+            contract,
+            args.cache,
+            world,
+            shows_progress(),
+        )
+        if sides.valid is None:
+            raise EcgEdgeError("no record of the validation folds is there: name others with --set valid_folds=[...]")
+        if init is not None and sides.test is not None:
+            init.check_unseen(sides.test.entries)
+        noise = noise_for(args.data, contract, settings.augment)
+        job = FinetuneRun(settings, contract, sides.train, sides.valid, noise, world, init)
+        history = run_job(job, args.out, world, args.resume, shows_progress())
+    finally:
+        leave(world)
+    if not world.first:
+        return 0
+    weights = read_weights(args.data / WEIGHTS) if (args.data / WEIGHTS).is_file() else None
+    written = write_predictions(args.out, sides.valid, sides.test, weights)
+    best = max(history, key=lambda line: (line["valid_auroc"], line["epoch"]))
+    print(f"{args.out / BEST}: epoch {best['epoch']:.0f}, validation macro AUROC {best['valid_auroc']:.4f}")
+    for path in written:
+        print(path)
     return 0
-
-
-def tell_broken(broken: Sequence[Broken]) -> None:
-    """Tell stderr which records are left out, and how many."""
-    for item in broken:
-        print(f"left out {item.path}: {item.reason}", file=sys.stderr)
-    if broken:
-        print(f"left out {len(broken)} broken records", file=sys.stderr)

@@ -14,6 +14,6 @@ def front_of(backbone: str) -> Front:
     """Return the front of a backbone: `edge` takes the device's log power, `paper` computes its own magnitudes."""
     if backbone == "edge":
         return lambda signal, spectrogram: spectrogram
-    from .se_resnet import paper_spectrogram
+    from ..paper_spectrogram import paper_spectrogram
 
     return lambda signal, spectrogram: paper_spectrogram(signal)

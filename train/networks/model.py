@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ecg_edge.firmware_bridge.errors import EcgEdgeError
-
+from ..settings import SettingsError
 from .concat import Concat
 from .csca import Csca
 from .gate import Gate
@@ -27,10 +26,6 @@ BACKBONES = ("edge", "paper")
 SINGLE = ("time", "spectrogram")
 FUSIONS = ("gate", "concat", "csca", *SINGLE)
 PAPER_HIDDEN = 512  # outputs of the first of the paper's two linear layers
-
-
-class SettingsError(EcgEdgeError):
-    """Settings that no run can follow."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +153,10 @@ class FusionNet(nn.Module):
     def fuse(self, time: BranchOutput | None, spectrogram: BranchOutput | None) -> torch.Tensor:
         """Return logits (N, classes) of what the branches give."""
         return self.classify(self.fuse_features(time, spectrogram))
+
+    def output_layer(self) -> str:
+        """Return the name of the linear layer whose rows are the classes."""
+        return "head.1" if isinstance(self.head, nn.Sequential) else "head"
 
     def parameters_count(self) -> int:
         """Return the number of trained parameters."""
