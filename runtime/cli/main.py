@@ -29,6 +29,7 @@ COMMANDS = {
     "bundle": (_RUNTIME + "bundle", "show or verify a model bundle"),
     "doctor": (_RUNTIME + "doctor", "check this machine: ports, permissions, clock governor, versions"),
     "records": (_TRAIN + "records", "list the records of a data set, for a fold or source"),
+    "pretrain": (_TRAIN + "pretrain", "learn a network's branches from records without their labels"),
     "finetune": (_TRAIN + "finetune", "train a network on labelled records"),
     "evaluate": (_TRAIN + "evaluate", "score predictions against labels"),
     "export": (_EXPORT + "export", "quantize a trained network and write its bundle"),

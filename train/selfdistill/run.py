@@ -21,7 +21,6 @@ from ..networks.model import FusionNet
 from ..networks.projector import Projector
 from ..optimizer import autocast, cosine, decay_groups, follow, resolve_precision, set_rate
 from ..settings import to_table
-from ..threads import set_threads
 from .collapse import Signs, Watch, signs
 from .objective import Centre, agreement, teacher_targets
 from .settings import PretrainSettings
@@ -65,22 +64,20 @@ class PretrainRun:
     """A job for `run_job`."""
 
     def __init__(
-        self, settings: PretrainSettings, contract: Contract, views: ViewMaker, seen: tuple[str, ...], records: int,
-        world: World, standard: tuple[Any, ...] | None = None,
+        self,
+        settings: PretrainSettings,
+        contract: Contract,
+        views: ViewMaker,
+        seen: tuple[str, ...],
+        records: int,
+        world: World,
+        network: FusionNet,
     ) -> None:
-        """Take the maker of views over `records` records, and `seen`: the patients that they are of.
-
-        standard: what the paper's branches standardise their inputs by (see FusionNet.standardize).
-        """
-        settings.check()
-        set_threads(settings.threads)
-        torch.manual_seed(settings.seed)
+        """Take the maker of views over `records` records, `seen`, the patients that they are of, and the network
+        whose branches learn. `prepare` makes one from a store."""
         self.settings, self.contract, self.world = settings, contract, world
         self._views, self._records, self.seen = views, records, seen
         self._precision = resolve_precision(settings.precision, world.device)
-        network = FusionNet(settings.network, len(contract.leads), 1)
-        if standard is not None:
-            network.standardize(*standard)
         learners = {}
         for name in settings.modalities:
             branch = getattr(network, name)
@@ -152,7 +149,7 @@ class PretrainRun:
         if epoch < s.frozen_prototype_epochs:
             for module in self.student.modules():
                 if isinstance(module, Projector):
-                    module.freeze_prototypes()
+                    module.prototypes.grad = None
         nn.utils.clip_grad_norm_(self.student.parameters(), s.gradient_norm)
         self._optimizer.step()
         follow(self.teacher, self.student, float(self.momenta[number]))
