@@ -1,5 +1,6 @@
 """The float graph answers as torch does, and holds nothing that does not belong into a bundle."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 
 from ecg_edge.export.onnx import export_float, fold_batch_norm, multiply_accumulates  # noqa: E402
-from ecg_edge.export.quantize import graph_logits  # noqa: E402
+from ecg_edge.export.quantize import graph_logits, quantize  # noqa: E402
+from ecg_edge.firmware_bridge.errors import EcgEdgeError  # noqa: E402
 from ecg_edge.runtime.contract import Contract  # noqa: E402
 from ecg_edge.runtime.stft import Stft  # noqa: E402
 from ecg_edge.train.finetune import Windows, predict_logits  # noqa: E402
-from ecg_edge.train.networks.model import FusionNet, NetworkSettings  # noqa: E402
+from ecg_edge.train.networks import size  # noqa: E402
+from ecg_edge.train.networks.model import FUSIONS, FusionNet, NetworkSettings  # noqa: E402
 
 CONTRACT = Contract()
 CLASSES = 5
@@ -37,6 +40,11 @@ def windows() -> Windows:
     signal[2, :, :400] = 0  # six seconds
     signal[3] = 0
     return Windows(signal, Stft(CONTRACT).frames(signal), np.zeros((6, CLASSES), dtype=np.bool_))
+
+
+def one(windows: Windows) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the network's inputs for the first window."""
+    return torch.from_numpy(windows.signal[:1, :, np.newaxis]), torch.from_numpy(windows.spectrogram[:1])
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +111,30 @@ def test_nodes_are_named_after_their_modules_and_no_path_is_left(graph: Path) ->
     assert b".py" not in content
 
 
-def test_multiply_accumulates_are_counted(graph: Path) -> None:
+@pytest.mark.parametrize("fusion", [f for f in FUSIONS if f != SMALL.fusion])
+def test_every_fusion_is_exported_with_both_inputs(fusion: str, windows: Windows, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = FusionNet(replace(SMALL, fusion=fusion), 12, CLASSES).train()
+    with torch.no_grad():
+        for _ in range(3):
+            net(torch.from_numpy(windows.signal[:, :, np.newaxis]), torch.from_numpy(windows.spectrogram))
+    path = tmp_path / "float.onnx"
+    export_float(net, CONTRACT, path)
+    np.testing.assert_allclose(graph_logits(path, windows), predict_logits(net, windows), rtol=1e-3, atol=1e-4)
+    assert multiply_accumulates(path) == size.multiply_accumulates(net, *one(windows))
+    quantize(path, tmp_path / "int8.onnx", windows)
+    assert np.abs(graph_logits(tmp_path / "int8.onnx", windows) - graph_logits(path, windows)).max() < 0.2
+
+
+def test_the_papers_network_is_not_exported(tmp_path: Path) -> None:
+    paper = FusionNet(NetworkSettings(dropout=0.0, backbone="paper", fusion="time"), 12, CLASSES)
+    with pytest.raises(EcgEdgeError, match="edge backbone"):
+        export_float(paper, CONTRACT, tmp_path / "float.onnx")
+
+
+def test_multiply_accumulates_are_counted(network: FusionNet, graph: Path, windows: Windows) -> None:
     time = 250 * 8 * 12 * 11 + 125 * 8 * 8 * (5 + 5 + 1) + 63 * 16 * (8 * 5 + 16 * 5 + 8)
     spectrogram = 12 * 24 * 8 * 12 * 25 + 6 * 12 * 16 * (8 * 9 + 16 * 9 + 8)
     features = 2 * 16 + 2 * 16
     assert multiply_accumulates(graph) == time + spectrogram + 2 * features + features * CLASSES
+    assert multiply_accumulates(graph) == size.multiply_accumulates(network, *one(windows))

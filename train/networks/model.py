@@ -18,6 +18,7 @@ from .csca import Csca
 from .gate import Gate
 from .output import BranchOutput
 from .se_resnet import SeResNet34
+from .size import parameters
 from .spectrogram_branch import SpectrogramBranch
 from .time_branch import TimeBranch
 from .xresnet1d import XResNet1d50
@@ -160,7 +161,7 @@ class FusionNet(nn.Module):
 
     def parameters_count(self) -> int:
         """Return the number of trained parameters."""
-        return sum(p.numel() for p in self.parameters())
+        return parameters(self)
 
 
 def _fusion(

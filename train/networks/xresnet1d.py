@@ -30,7 +30,9 @@ class Bottleneck(nn.Module):
         self.first = norm_conv(inputs, WIDTH, 1)
         self.second = norm_conv(WIDTH, WIDTH, KERNEL, stride)
         self.third = norm_conv(WIDTH, outputs, 1)
-        nn.init.zeros_(self.third[1].weight)  # each block begins as its shortcut (He et al. 2019)
+        for module in self.third.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.zeros_(module.weight)  # each block begins as its shortcut (He et al. 2019)
         average = nn.Identity() if stride == 1 else nn.AvgPool2d((1, stride), ceil_mode=True)
         self.shortcut = nn.Sequential(average, nn.Identity() if inputs == outputs else norm_conv(inputs, outputs, 1))
         self.relu = nn.ReLU()
