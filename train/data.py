@@ -66,7 +66,10 @@ def open_sides(
 
 def noise_for(data: Path, contract: Contract, *settings: AugmentSettings) -> dict[str, NoiseRecording]:
     """Return the noise recordings that any of the settings asks for; raises AugmentError where one is not there."""
-    wanted = {"ma": any(s.noise_probability > 0 for s in settings), "bw": any(s.wander_probability > 0 for s in settings)}
+    wanted = {
+        "ma": any(s.noise_probability > 0 for s in settings),
+        "bw": any(s.wander_probability > 0 for s in settings),
+    }
     return {name: read_noise(data, name, contract) for name, needed in wanted.items() if needed}
 
 

@@ -7,7 +7,7 @@ that N ranks follow the curve of one rank with the same global batch, up to the 
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ class World:
     """Number of this process; rank 0 writes files and shows progress."""
     size: int = 1
     """How many there are."""
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     """Where this one computes."""
 
     @property

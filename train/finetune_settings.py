@@ -56,7 +56,7 @@ class FinetuneSettings:
     """Weight in the loss of what each branch alone would answer; see BranchHeads."""
     contrast_weight: float = 0.0
     """Weight in the loss of the supervised contrastive task: records that share labels get similar features."""
-    contrast: ContrastSettings = ContrastSettings(0.1, 128, 64)
+    contrast: ContrastSettings = field(default_factory=lambda: ContrastSettings(0.1, 128, 64))
     """Of that task."""
     label_fraction: float = 1.0
     """Part of the training patients whose labels are used; the sets are nested for one seed."""

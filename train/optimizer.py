@@ -33,7 +33,9 @@ def cosine(start: float, end: float, steps: int, warmup: int = 0) -> Floats:
     return np.concatenate((up, end + 0.5 * (start - end) * (1 + np.cos(np.pi * along))))
 
 
-def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float, rate_factor: float = 1.0) -> list[dict[str, Any]]:
+def decay_groups(
+    parameters: Iterable[nn.Parameter], weight_decay: float, rate_factor: float = 1.0
+) -> list[dict[str, Any]]:
     """Return parameter groups: convolutions and matrices decay, biases and batch norm do not (He et al. 2019).
 
     rate_factor: `factor` of the groups, by which the caller multiplies the schedule's learning rate.

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime.contract import Contract
+from ecg_edge.runtime.stft import Stft
 
 from . import checkpoint
 from .inputs import signal_tensor, spectrogram_tensor
@@ -21,6 +21,7 @@ from .networks.front import Front
 from .networks.model import FusionNet
 from .records.entry import RecordEntry
 from .store import RecordStore
+from .windows import spectrograms
 
 STATISTICS_BATCH = 64  # windows of a batch whose statistics are averaged
 
@@ -91,8 +92,6 @@ def measure_batch_norm(
     samples: int,
 ) -> None:
     """Set the batch-norm statistics of random branches to those of the records' last windows, weights untouched."""
-    from .windows import spectrograms, Stft
-
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
     momenta = [m.momentum for m in norms]
     for norm in norms:

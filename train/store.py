@@ -153,7 +153,11 @@ def _make(entries: Sequence[RecordEntry], contract: Contract, folder: Path, prog
 
 
 def _condition(
-    entries: Sequence[RecordEntry], contract: Contract, signals: "_GrowingArray", frames: "_GrowingArray", progress: bool
+    entries: Sequence[RecordEntry],
+    contract: Contract,
+    signals: "_GrowingArray",
+    frames: "_GrowingArray",
+    progress: bool,
 ) -> dict[str, Any]:
     """Write all signals and spectrograms, and return the table that goes with them."""
     paths, broken, offsets = [], [], [0]

@@ -149,7 +149,7 @@ class Augmenter:
         """Return the windows of some rows of a draw, of all by default."""
         rows = np.arange(len(draw.records)) if rows is None else np.asarray(rows)
         x, power, pads = self._pieces(draw, rows)
-        heard = x.any(axis=2)  # a lead that its record has not stays zero through what follows
+        heard: Bools = np.any(x, axis=2)  # a lead that its record has not stays zero through what follows
         gain = draw.log_gain[rows]
         if gain.any():
             x *= np.exp(gain)[:, :, np.newaxis]
@@ -159,19 +159,16 @@ class Augmenter:
         kept = draw.kept[rows] & heard
         # A window without any lead left teaches nothing but the class frequencies: it keeps those it had.
         kept = np.where(kept.any(axis=1)[:, np.newaxis], kept, heard)
-        for row, lead in zip(*np.nonzero(~kept), strict=True):
-            x[row, lead], power[row, lead] = 0, 0
+        x[~kept], power[~kept] = 0, 0
         hop, straddling = self._contract.stft_hop, self._contract.stft_length - 1
-        for row in np.flatnonzero(pads):
+        for row in map(int, np.flatnonzero(pads)):
             x[row, :, : pads[row]] = 0  # where there is no record there is no noise either
             power[row, :, :, : max(0, (pads[row] - straddling + hop - 1) // hop)] = 0
         np.clip(np.rint(x, out=x), -LARGEST, LARGEST, out=x)
         targets, counted = self.targets(draw)
         return Batch(x.astype(np.int16), power.astype(np.uint8), targets[rows], counted[rows])
 
-    def _pieces(
-        self, draw: Draw, rows: npt.NDArray[np.integer]
-    ) -> tuple[Floats, levels.Levels, npt.NDArray[np.int64]]:
+    def _pieces(self, draw: Draw, rows: npt.NDArray[np.integer]) -> tuple[Floats, levels.Levels, npt.NDArray[np.int64]]:
         """Return signal, log power and the zeros on the left of rows, cut from their records and mixed."""
         partners = draw.other[rows]
         needed, place = np.unique(np.concatenate((rows, partners)), return_inverse=True)
@@ -194,10 +191,10 @@ class Augmenter:
         weight = draw.weight[rows]
         mixed = np.flatnonzero(weight < 1)
         signal, spectrum = x[own], power[own]
-        w = weight[mixed]
-        signal[mixed] = _mix(signal[mixed], x[other[mixed]], w[:, np.newaxis, np.newaxis])
-        w = w[:, np.newaxis, np.newaxis, np.newaxis]
-        spectrum[mixed] = np.rint(_mix(spectrum[mixed].astype(np.float32), power[other[mixed]].astype(np.float32), w))
+        w = weight[mixed, np.newaxis, np.newaxis]
+        signal[mixed] = signal[mixed] * w + x[other[mixed]] * (1 - w)
+        w = w[..., np.newaxis]
+        spectrum[mixed] = np.rint(spectrum[mixed] * w + power[other[mixed]] * (1 - w))
         return signal, spectrum, np.where(weight < 1, np.minimum(pads[rows], pads[partners]), pads[rows])
 
     def _disturb(self, x: Floats, power: levels.Levels, rng: np.random.Generator) -> None:
@@ -209,7 +206,7 @@ class Augmenter:
         if chance[1] < s.wander_probability:
             self._add_recorded(x, power, "bw", s.wander_snr_db, rng)
         if chance[2] < s.white_probability:
-            sigma = rng.uniform(*s.white_microvolts, (len(x), 1)).astype(np.float32)
+            sigma = rng.uniform(s.white_microvolts[0], s.white_microvolts[1], (len(x), 1)).astype(np.float32)
             place = int(rng.integers(0, NOISE_POOL - x.size))
             x += sigma * self._white[place : place + x.size].reshape(x.shape)
             level = levels.white_levels(sigma, self._contract)[:, :, np.newaxis]
@@ -227,7 +224,7 @@ class Augmenter:
     def _add_recorded(
         self, x: Floats, power: levels.Levels, name: str, snr_db: tuple[float, ...], rng: np.random.Generator
     ) -> None:
-        sigma = x.std(axis=1) * 10 ** (-rng.uniform(*snr_db, len(x)) / 20)
+        sigma = x.std(axis=1) * 10 ** (-rng.uniform(snr_db[0], snr_db[1], len(x)) / 20)
         sigma = np.maximum(sigma, 1e-3).astype(np.float32)
         noise, noise_power = self._noise[name].piece(x.shape[1], len(x), rng)
         x += sigma[:, np.newaxis] * noise
@@ -239,18 +236,13 @@ class Augmenter:
         """Take a stretch out of some leads; of the log power, the frames that lie wholly within it."""
         s, (leads, samples), c = self._settings, x.shape, self._contract
         chosen = np.flatnonzero(rng.random(leads) < s.timeout_lead_rate)
-        lengths = (rng.uniform(*s.timeout_fraction, len(chosen)) * samples).astype(np.int64)
+        lengths = (rng.uniform(s.timeout_fraction[0], s.timeout_fraction[1], len(chosen)) * samples).astype(np.int64)
         starts = (rng.random(len(chosen)) * (samples - lengths + 1)).astype(np.int64)
         for lead, start, length in zip(chosen, starts, lengths, strict=True):
             x[lead, start : start + length] = 0
             first = -(-start // c.stft_hop)
             last = (start + length - c.stft_length) // c.stft_hop
             power[lead, :, first : max(first, last + 1)] = 0
-
-
-def _mix(a: Floats, b: Floats, weight: Floats) -> Floats:
-    mixed: Floats = a * weight + b * (1 - weight)
-    return mixed
 
 
 def _span(size: int, fraction: float, rng: np.random.Generator) -> tuple[int, int]:

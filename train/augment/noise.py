@@ -37,9 +37,7 @@ class NoiseRecording:
         self._powers = Stft(contract).frames(np.ascontiguousarray(signal)).astype(np.int16) + down
         self.channels, self.samples = signal.shape
 
-    def piece(
-        self, length: int, leads: int, rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.float32], levels.Levels]:
+    def piece(self, length: int, leads: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], levels.Levels]:
         """Return noise for some leads: float32 (leads, length) and its log power (leads, bins, frames).
 
         Each lead gets its own stretch of a random channel, so that leads are disturbed independently of each other.

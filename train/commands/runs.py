@@ -33,7 +33,11 @@ def add_run_options(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("--epochs", type=int, help="the same as --set epochs=N")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of this run, as runs/NAME")
     parser.add_argument(
-        "--cache", type=Path, default=Path("cache"), metavar="DIR", help="folder of conditioned records (default: cache)"
+        "--cache",
+        type=Path,
+        default=Path("cache"),
+        metavar="DIR",
+        help="folder of conditioned records (default: cache)",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
     parser.add_argument(

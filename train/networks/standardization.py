@@ -1,6 +1,7 @@
 """What the paper's branches standardise their inputs by: the training set's figures of each lead."""
 
 import numpy as np
+import numpy.typing as npt
 
 from ..store import RecordStore
 from .front import front_of
@@ -14,7 +15,7 @@ def standardize(network: FusionNet, train: RecordStore, samples: int) -> None:
     """
     signal = np.stack([train.last_window(k, samples) for k in range(len(train.entries))])
     images = front_of("paper")(signal, np.zeros(0, dtype=np.uint8))
-    there = signal.any(axis=2)
+    there: npt.NDArray[np.bool_] = np.any(signal, axis=2)
     for branch, inputs in ((network.time, signal), (network.spectrogram, images)):
         rows = [np.asarray(inputs[there[:, lead], lead], dtype=np.float64) for lead in range(inputs.shape[1])]
         if branch is not None:

@@ -96,7 +96,9 @@ class PretrainSettings:
         for name in ("global_views", "local_views"):
             views = getattr(self, name)
             low, high = (*views.fraction, 0, 0)[:2]
-            require(len(views.fraction) == 2 and 0 < low <= high <= 1, f"{name}.fraction must be a range within 0 and 1")
+            require(
+                len(views.fraction) == 2 and 0 < low <= high <= 1, f"{name}.fraction must be a range within 0 and 1"
+            )
             views.augment.check()
         require(self.precision in ("auto", "bf16", "float32"), f"precision = {self.precision}: auto, bf16 or float32")
         for f in fields(self):
