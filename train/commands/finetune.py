@@ -16,6 +16,7 @@ from ..records.entry import Broken
 from ..records.index import build_index, split
 from ..settings import read_settings
 from ..store import open_store
+from .selection import tell_mended
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
     train = open_store(sides.train, contract, args.cache, progress)
     valid = open_store(sides.valid, contract, args.cache, progress)
     tell_broken((*index.broken, *train.broken, *valid.broken))
+    tell_mended(index)
+    for doubt in (*train.doubts, *valid.doubts):
+        print(doubt, file=sys.stderr)
     done = finetune(settings, contract, train, valid, args.out, args.resume, progress)
     best = done.history[done.best]
     print(f"{args.out / BEST}: epoch {best['epoch']}, validation macro AUROC {best['valid_macro_auroc']:.4f}")

@@ -5,6 +5,7 @@ import sys
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
+from ..records.challenge import RIGHT_GAIN, WRONG_GAIN
 from ..records.entry import RecordEntry
 from ..records.index import RecordIndex
 from ..records.tables import FOLDS
@@ -16,7 +17,7 @@ def add_selection(parser: argparse.ArgumentParser, default: str | None) -> None:
         "--source",
         action="append",
         metavar="NAME",
-        help="ptbxl, ptbxl_z, cinc2020 or one folder of it such as cpsc_2018; may be repeated "
+        help="ptbxl, ptbxl_z, cpsc2018, cinc2020 or one folder of it such as cpsc_2018; may be repeated "
         f"(default: {default or 'all that are there'})",
     )
     parser.add_argument(
@@ -35,13 +36,30 @@ def sources(args: argparse.Namespace) -> list[str] | None:
     return args.source or ([args.default_source] if args.default_source else None)
 
 
+def tell_mended(index: RecordIndex) -> None:
+    """Tell stderr where the gain in headers is known to be wrong."""
+    for source, count in index.mended().items():
+        print(
+            f"{source}: {count} headers state the wrong gain {WRONG_GAIN:g}/mV, taken as {RIGHT_GAIN:g}/mV",
+            file=sys.stderr,
+        )
+
+
 def select(index: RecordIndex, args: argparse.Namespace) -> list[RecordEntry]:
     """Return the entries asked for, after telling stderr what is left out; raises EcgEdgeError where none is left."""
     for item in index.broken:
         print(f"left out {item.path}: {item.reason}", file=sys.stderr)
+    if index.broken:
+        print(f"left out {len(index.broken)} broken records", file=sys.stderr)
     if index.duplicates:
         print(f"left out {len(index.duplicates)} second copies of one ECG", file=sys.stderr)
-    chosen = [entry for entry in index.entries if not args.fold or entry.fold in args.fold]
-    if not chosen:
+    tell_mended(index)
+    entries = chosen(index, args)
+    if not entries:
         raise EcgEdgeError("no record matches: see ecg-edge records DATA for those that are there")
-    return chosen
+    return entries
+
+
+def chosen(index: RecordIndex, args: argparse.Namespace) -> list[RecordEntry]:
+    """Return the entries asked for, maybe none."""
+    return [entry for entry in index.entries if not args.fold or entry.fold in args.fold]
