@@ -160,7 +160,10 @@ def test_original_agrees_with_the_challenges_copy(data_dir: Path, tmp_path: Path
     folder = tmp_path / "cpsc2018"
     for name in chosen:
         recording = read_recording(copies[name].path)
-        write_mat(folder / "TrainingSet2", name, recording.counts.T * recording.pv_per_lsb / 1e9)
+        millivolts = recording.counts * (recording.pv_per_lsb / 1e9)
+        if recording.invalid is not None:
+            millivolts[recording.invalid] = np.nan
+        write_mat(folder / "TrainingSet2", name, millivolts.T)
         codes = copies[name].codes | copies[name].unscored
         digits = sorted(words[equal.get(code, code)] for code in codes)
         rows.append(",".join([name, *map(str, digits), *[""] * (3 - len(digits))]))
