@@ -1,8 +1,8 @@
 """Whether signals have the amplitude of an ECG: what a wrong gain in a header is found by.
 
 The amplitude of a record is the median over its leads of the standard deviation of the conditioned signal, leads
-without a signal left out. In 860 records of six sources of PTB-XL and the Challenges it lay between 55 and 486
-microvolts, and the median of each source between 139 and 172.
+without a signal left out. In 857 records of PTB-XL and five sources of the Challenges it lay between 55 and
+486 microvolts, and the median of each source with ten or more between 139 and 172.
 
 One record cannot tell a gain that is wrong by a factor of five from a small heart or a thick chest; many can. So a
 record is refused only where it is far outside of what was seen, and a source whose median is odd is told about.

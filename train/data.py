@@ -1,6 +1,5 @@
 """From a data folder and settings to the stores and noise that a run takes."""
 
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from ecg_edge.runtime.contract import Contract
 from .augment.noise import NoiseRecording, read_noise
 from .augment.settings import AugmentSettings
 from .distributed import World
-from .records.entry import Broken, RecordEntry
+from .notices import tell_broken, tell_doubts, tell_index
+from .records.entry import RecordEntry
 from .records.index import RecordIndex, build_index, split
 from .store import RecordStore, open_store
 
@@ -37,6 +37,7 @@ def open_entries(
     if world.first:
         world.wait()
         tell_broken(store.broken)
+        tell_doubts(store.doubts)
     return store
 
 
@@ -54,7 +55,7 @@ def open_sides(
     """Return the records below `data` by side. Raises EcgEdgeError for a folder or folds that cannot be used."""
     index: RecordIndex = build_index(data, sources)
     if world.first:
-        tell_broken(index.broken)
+        tell_index(index)
     sides = split(index, train_folds, valid_folds, test_folds)
     train, valid, test = (
         open_entries(entries, contract, cache, world, progress) if entries else None
@@ -71,11 +72,3 @@ def noise_for(data: Path, contract: Contract, *settings: AugmentSettings) -> dic
         "bw": any(s.wander_probability > 0 for s in settings),
     }
     return {name: read_noise(data, name, contract) for name, needed in wanted.items() if needed}
-
-
-def tell_broken(broken: Sequence[Broken]) -> None:
-    """Tell stderr which records are left out, and how many."""
-    for item in broken:
-        print(f"left out {item.path}: {item.reason}", file=sys.stderr)
-    if broken:
-        print(f"left out {len(broken)} broken records", file=sys.stderr)

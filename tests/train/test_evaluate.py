@@ -124,7 +124,7 @@ def test_records_command_lists_paths(data: Path, capsys: pytest.CaptureFixture[s
     lines = printed.out.splitlines()
     assert len(lines) == 39
     assert lines[0] == str(data / "cinc2020" / "georgia" / "E00000")
-    assert "E00003.dat missing" in printed.err
+    assert "E00003.dat is missing" in printed.err
     assert call(records, data, "--source", "georgia", "--json") == 0
     first = json.loads(capsys.readouterr().out.splitlines()[0])
     assert (first["path"], first["codes"], first["fold"]) == (lines[0], ["426783006"], None)

@@ -1,10 +1,10 @@
 """Options that choose records of a data folder, shared by the commands that read one."""
 
 import argparse
-import sys
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
+from ..notices import tell_index
 from ..records.entry import RecordEntry
 from ..records.index import RecordIndex
 from ..records.tables import FOLDS
@@ -16,7 +16,7 @@ def add_selection(parser: argparse.ArgumentParser, default: str | None) -> None:
         "--source",
         action="append",
         metavar="NAME",
-        help="ptbxl, ptbxl_z, cinc2020 or one folder of it such as cpsc_2018; may be repeated "
+        help="ptbxl, ptbxl_z, cpsc2018, cinc2020 or one folder of it such as cpsc_2018; may be repeated "
         f"(default: {default or 'all that are there'})",
     )
     parser.add_argument(
@@ -37,11 +37,13 @@ def sources(args: argparse.Namespace) -> list[str] | None:
 
 def select(index: RecordIndex, args: argparse.Namespace) -> list[RecordEntry]:
     """Return the entries asked for, after telling stderr what is left out; raises EcgEdgeError where none is left."""
-    for item in index.broken:
-        print(f"left out {item.path}: {item.reason}", file=sys.stderr)
-    if index.duplicates:
-        print(f"left out {len(index.duplicates)} second copies of one ECG", file=sys.stderr)
-    chosen = [entry for entry in index.entries if not args.fold or entry.fold in args.fold]
-    if not chosen:
+    tell_index(index)
+    entries = chosen(index, args)
+    if not entries:
         raise EcgEdgeError("no record matches: see ecg-edge records DATA for those that are there")
-    return chosen
+    return entries
+
+
+def chosen(index: RecordIndex, args: argparse.Namespace) -> list[RecordEntry]:
+    """Return the entries asked for, maybe none."""
+    return [entry for entry in index.entries if not args.fold or entry.fold in args.fold]

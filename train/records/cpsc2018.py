@@ -5,37 +5,28 @@ Layout below the folder, at any depth (`TrainingSet1/` ...): `A0001.mat`, and `R
 same 6,877 recordings under the same names. Source: Liu et al. 2018, doi 10.1166/jmihi.2018.2442.
 """
 
-import io
 import re
-import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.leads import LEADS
 from ecg_edge.firmware_bridge.recording import COUNT_LIMIT, Recording
 
 from .. import labels
 from .entry import Broken, RecordEntry
+from .matlab import MatlabFileError, read_matrix
 from .tables import TableError, read_table
 
 SOURCE = "cpsc2018"
 CHALLENGE_SOURCE = "cpsc_2018"  # the same recordings, which share keys with these
 
 RATE = 500  # Hz; the files do not say it, the release does
-SIZE_LIMIT = 2**26  # bytes, unpacked; the longest recording, 144 s of 12 leads in doubles, takes 7 MB
 
 _PV_PER_MICROVOLT = 1_000_000  # as the Challenge's copy has it: 1000 ADC units per mV
 _COLUMNS = ("First_label", "Second_label", "Third_label")
 _CODE_OF_DIGIT = dict(enumerate(labels.CPSC2018_CODES.values(), start=1))
-_HEADER_BYTES = 128  # of a MATLAB 5 file; then data elements of a type, a size and that many bytes
-_COMPRESSED = 15  # type of an element that is a zlib stream of another
-
-
-class MatlabFileError(EcgEdgeError):
-    """A file that is not a recording of CPSC 2018."""
 
 
 def present(folder: Path) -> bool:
@@ -82,23 +73,11 @@ def read(record: Path) -> Recording:
 
     Raises MatlabFileError, and nothing else, whatever the file holds.
     """
-    from scipy.io import loadmat  # here, so that records can be listed without it
-
     path = record.with_name(f"{record.name}.mat")
-    try:
-        # With a name asked for, no other variable is looked into; nothing in a MATLAB 5 file is executed.
-        content = loadmat(io.BytesIO(_unpacked(path)), variable_names=["ECG"])
-        millivolts = np.asarray(content["ECG"]["data"][0, 0])
-    except MatlabFileError:
-        raise
-    except OSError as error:
-        raise MatlabFileError(f"cannot read {path}: {error.strerror or error}") from None
-    except Exception as error:  # a damaged file can make scipy's reader raise nearly anything
-        raise MatlabFileError(f"{path} holds no ECG of CPSC 2018 ({type(error).__name__}): fetch it again") from None
-    shape, kind = millivolts.shape, millivolts.dtype.kind
-    if len(shape) != 2 or shape[0] != len(LEADS) or not shape[1] or kind not in "fiu":
-        raise MatlabFileError(f"{path} holds no numbers of 12 leads but {millivolts.dtype} {shape}: fetch it again")
-    return _recording(record.name, millivolts.astype(np.float64).T)
+    millivolts = read_matrix(path, "ECG", "data")
+    if len(millivolts) != len(LEADS) or not millivolts.size:
+        raise MatlabFileError(f"{path} holds no 12 leads but a matrix of {millivolts.shape}: fetch it again")
+    return _recording(record.name, millivolts.T)
 
 
 def _recording(name: str, millivolts: npt.NDArray[np.float64]) -> Recording:
@@ -106,26 +85,6 @@ def _recording(name: str, millivolts: npt.NDArray[np.float64]) -> Recording:
     microvolts = np.rint(np.where(invalid, 0, millivolts) * 1000)
     counts = microvolts.clip(-COUNT_LIMIT, COUNT_LIMIT).astype(np.int32)
     return Recording(name, RATE, LEADS, counts, _PV_PER_MICROVOLT, invalid if invalid.any() else None)
-
-
-def _unpacked(path: Path) -> bytes:
-    """Return the file with its compressed elements unpacked, so that what it claims to hold is bounded beforehand."""
-    with path.open("rb") as stream:
-        data = stream.read(SIZE_LIMIT + 1)
-    little = data[126:128] == b"IM"  # else the fields are high byte first
-    parts, room, at = [data[:_HEADER_BYTES]], SIZE_LIMIT - len(data), _HEADER_BYTES
-    while at + 8 <= len(data) and room >= 0:
-        kind, size = (int.from_bytes(data[k : k + 4], "little" if little else "big") for k in (at, at + 4))
-        if kind == _COMPRESSED:
-            part = zlib.decompressobj().decompress(data[at + 8 : at + 8 + size], room + 1)
-            room -= len(part)
-        else:
-            part = data[at : at + 8 + size]
-        parts.append(part)
-        at += 8 + size
-    if room < 0:
-        raise MatlabFileError(f"{path} unpacks to more than {SIZE_LIMIT >> 20} MB: it is no recording of CPSC 2018")
-    return b"".join(parts)
 
 
 def _tables(folder: Path) -> list[Path]:
