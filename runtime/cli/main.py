@@ -35,7 +35,7 @@ COMMANDS = {
 }
 """Sub-command -> (module with `add_arguments` and `run`, one line of help)."""
 
-EXTRAS = {"torch": "train", "tqdm": "train", "onnx": "export", "onnxscript": "export"}
+EXTRAS = {"matplotlib": "train", "torch": "train", "tqdm": "train", "onnx": "export", "onnxscript": "export"}
 """Module that may be missing -> extra that brings it."""
 
 
