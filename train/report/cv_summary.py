@@ -107,8 +107,8 @@ def render(parts: Sequence[Predictions], summary: CvSummary, plot: str) -> str:
         "",
         markdown.DISCLAIMER,
         "",
-        f"{len(parts)} test folds without a shared patient, each decided by the thresholds of its own predictions. That "
-        "no model had trained on the records it predicts here, or was chosen by them, is for whoever made the "
+        f"{len(parts)} test folds without a shared patient, each decided by the thresholds of its own predictions. "
+        "That no model had trained on the records it predicts here, or was chosen by them, is for whoever made the "
         f"predictions to see to. Seeds: {seeds}.",
         "",
         "## Folds",
