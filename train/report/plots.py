@@ -141,7 +141,9 @@ def _roc(axis: "Axes", predictions: Predictions, k: int, colour: str, label: str
     false = np.concatenate(([0], (last + 1 - found) / (~truth).sum()))
     axis.plot([0, 1], [0, 1], color="#cccccc", lw=0.8)
     axis.plot(false, sensitivity, color=colour, lw=1.5, label=label)
-    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axis.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+    axis.set_yticks((0, 0.5, 1), ("0", "0.5", "1"))
 
 
 def _reliability(axis: "Axes", truth: npt.NDArray[np.bool_], p: npt.NDArray[np.float64]) -> None:
