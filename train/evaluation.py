@@ -72,8 +72,8 @@ class Report:
     """The same mean of average precisions."""
     macro_f1: Figure
     """The same mean of F1."""
-    macro_ece: Figure
-    """The same mean of calibration errors."""
+    macro_ece: float
+    """The same mean of calibration errors. Without an interval: resampling alone makes calibration look worse."""
     macro_f2: Figure
     """Challenge's F2: over all classes that are present or decided, records sharing their weight among labels."""
     macro_g2: Figure
@@ -90,7 +90,7 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON types, classes by abbreviation."""
         by_class = ("auprc", "f1", "f2", "g2", "sensitivity", "specificity", "ppv", "ece")
-        macros = ("macro_auroc", "macro_auprc", "macro_f1", "macro_ece", "macro_f2", "macro_g2")
+        macros = ("macro_auroc", "macro_auprc", "macro_f1", "macro_f2", "macro_g2")
         classes = {
             info.abbreviation: {
                 "code": info.code,
@@ -106,6 +106,7 @@ class Report:
             "min_positives": self.min_positives,
             "classes_averaged": self.classes_averaged,
             **{name: getattr(self, name).to_json() for name in macros},
+            "macro_ece": _number(self.macro_ece),
             "challenge_metric": self.challenge.to_json() if self.challenge else None,
             "classes": classes,
         }
@@ -139,10 +140,8 @@ def evaluate(
 
     auroc, auroc_drawn = metrics.auroc(truth, scores), metrics.auroc(truth, scores, drawn)
     auprc, auprc_drawn = metrics.average_precision(truth, scores), metrics.average_precision(truth, scores, drawn)
-    ece, ece_drawn = np.full(len(classes), np.nan), np.full((resamples, len(classes)), np.nan)
-    if ((scores >= 0) & (scores <= 1)).all():
-        ece = metrics.calibration_error(truth, scores)
-        ece_drawn = metrics.calibration_error(truth, scores, weights=drawn)
+    probable = bool(((scores >= 0) & (scores <= 1)).all())
+    ece = metrics.calibration_error(truth, scores) if probable else np.full(len(classes), np.nan)
     counts, counts_drawn = metrics.count(truth, decisions), metrics.count(truth, decisions, drawn)
     shared = metrics.count(truth, decisions, share_records=True)
     shared_drawn = metrics.count(truth, decisions, drawn, share_records=True)
@@ -170,7 +169,7 @@ def evaluate(
         macro_auroc=averaged(auroc, auroc_drawn, positives, min_positives),
         macro_auprc=averaged(auprc, auprc_drawn, positives, min_positives),
         macro_f1=averaged(counts.f_beta(), counts_drawn.f_beta(), positives, min_positives),
-        macro_ece=averaged(ece, ece_drawn, positives, min_positives),
+        macro_ece=float(metrics.macro(ece, positives, min_positives)),
         macro_f2=averaged(shared.f_beta(2), shared_drawn.f_beta(2), met, 1),
         macro_g2=averaged(shared.g_beta(2), shared_drawn.g_beta(2), met, 1),
         challenge=challenge,
@@ -226,7 +225,7 @@ def table(report: Report) -> str:
         f"{report.min_positives} positives",
         f"macro AUPRC      {spanned(report.macro_auprc)} over the same classes",
         f"macro F1         {spanned(report.macro_f1)} over the same classes",
-        f"macro ECE        {spanned(report.macro_ece)} over the same classes",
+        f"macro ECE        {text(report.macro_ece)} over the same classes",
         f"macro F2         {spanned(report.macro_f2)} as the Challenge averages it",
         f"macro G2         {spanned(report.macro_g2)} as the Challenge averages it",
     ]

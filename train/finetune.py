@@ -258,6 +258,7 @@ class FinetuneRun:
         """Return the content of `best.pt`: the averaged network as it is now, with what it was made from."""
         return {
             "kind": "trained",
+            "records": len(self._records),
             "settings": to_table(self.settings),
             "contract": self.contract.to_dict(),
             "init": None if self._init is None else self._init.facts,

@@ -1,52 +1,45 @@
 """What a trained network says of the records of its validation and test side, with thresholds from the former."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ecg_edge.runtime.backends import probabilities
-
 from .finetune import BEST
 from .predictions import Predictions
 from .store import RecordStore
 from .tasks import Task
-from .thresholds import fit_challenge, fit_f1
+from .thresholds import with_fitted_thresholds
 from .trained import Trained, read_trained
 from .windows import network_windows, predict_logits
 
 
 def write_predictions(
-    out: Path, valid: RecordStore, test: RecordStore | None, weights: npt.NDArray[np.float64] | None
+    out: Path,
+    valid: RecordStore,
+    test: RecordStore | None,
+    weights: npt.NDArray[np.float64] | None,
+    split: str,
 ) -> list[Path]:
     """Write `valid-TASK.npz` and, with a test side, `test-TASK.npz` for each task of `out`'s network; return them.
 
-    Thresholds are fitted on the validation side and go into both: for the Challenge metric where the task is
-    `arrhythmia` and its reward matrix is given, else for the F1 of each class.
+    The thresholds of the test side are fitted on the validation side: for the Challenge metric where the task is
+    `arrhythmia` and its reward matrix is given, else for the F1 of each class. Those of the validation side stay at
+    a half. split: what the test side is, in words.
     """
     trained = read_trained(out / BEST)
+    said = {name: _logits(trained, store) for name, store in (("valid", valid), ("test", test)) if store is not None}
     written = []
-    logits = {name: _logits(trained, store) for name, store in (("valid", valid), ("test", test)) if store is not None}
     for one in trained.tasks:
-        fitted = _predictions(out, trained, one, valid, logits["valid"], "validation folds, thresholds fitted here")
-        if fitted is None:
-            continue
-        challenge = weights if one.name == "arrhythmia" else None
-        p = probabilities(fitted.logits)
-        found = fit_f1(fitted.truth, p) if challenge is None else fit_challenge(fitted.truth, p, challenge)
-        classes = tuple(
-            dataclasses.replace(info, threshold=round(float(t), 4))
-            for info, t in zip(one.classes, found.values, strict=True)
-        )
-        sides = [("valid", fitted)]
-        if test is not None:
-            reported = _predictions(out, trained, one, test, logits["test"], "test folds, patients apart")
-            sides += [("test", reported)] if reported is not None else []
-        for name, predictions in sides:
-            path = out / f"{name}-{one.name}.npz"
-            dataclasses.replace(predictions, classes=classes).save(path)
-            written.append(path)
+        chosen = _predictions(out, trained, one, valid, said["valid"], "validation side")
+        reported = None if test is None else _predictions(out, trained, one, test, said["test"], split)
+        if chosen is not None and reported is not None:
+            reported = with_fitted_thresholds(chosen, reported, weights if one.name == "arrhythmia" else None)
+        for name, predictions in (("valid", chosen), ("test", reported)):
+            if predictions is not None:
+                path = out / f"{name}-{one.name}.npz"
+                predictions.save(path)
+                written.append(path)
     return written
 
 
@@ -78,13 +71,14 @@ def _predictions(
             "model": out.name,
             "seed": s.seed,
             "split": split,
-            "train_folds": list(s.train_folds),
-            "valid_folds": list(s.valid_folds),
-            "fusion": s.network.fusion,
             "backbone": s.network.backbone,
+            "fusion": s.network.fusion,
+            "contrast_weight": s.contrast_weight,
             "label_fraction": s.label_fraction,
             "frozen": s.frozen,
             "pretrained": None if trained.init is None else trained.init["sha256"],
-            "epoch": trained.history[-1]["epoch"],
+            "epochs": s.epochs,
+            "best_epoch": int(trained.history[-1]["epoch"]),
+            "training_records": trained.records,
         },
     )

@@ -96,10 +96,8 @@ def count(labels: Bools, outputs: Bools, weights: Floats | None = None, share_re
     return Counts(w @ (labels & outputs), w @ (~labels & outputs), w @ (labels & ~outputs), w @ ~(labels | outputs))
 
 
-def calibration_error(
-    labels: Bools, probabilities: npt.NDArray[np.floating], bins: int = 10, weights: Floats | None = None
-) -> Floats:
-    """Return the expected calibration error of each class, (classes,) or (resamples, classes), in [0, 1].
+def calibration_error(labels: Bools, probabilities: npt.NDArray[np.floating], bins: int = 10) -> Floats:
+    """Return the expected calibration error of each class, (classes,), in [0, 1].
 
     The gap between mean probability and share of positives, averaged over `bins` equal intervals of [0, 1] by the
     records in them (Naeini et al. 2015). Raises ValueError for shapes that differ or values outside [0, 1].
@@ -108,15 +106,10 @@ def calibration_error(
     _check(labels, p)
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError("probabilities outside [0, 1]")
-    w = np.ones((1, len(p))) if weights is None else np.asarray(weights, dtype=np.float64)
-    rows, cell = np.arange(len(p)), np.minimum((p * bins).astype(np.int64), bins - 1)
-    gaps = np.full((len(w), p.shape[1]), np.nan)
-    for k in range(p.shape[1]):
-        gap = np.zeros((len(p), bins))
-        gap[rows, cell[:, k]] = p[:, k] - labels[:, k]
-        gaps[:, k] = np.abs(w @ gap).sum(axis=1)
-    result = _ratio(gaps, np.broadcast_to(w.sum(axis=1, keepdims=True), gaps.shape))
-    return result[0] if weights is None else result
+    records, classes = p.shape
+    cell = np.minimum((p * bins).astype(np.int64), bins - 1) + bins * np.arange(classes)
+    gap = np.bincount(cell.ravel(), weights=(p - labels).ravel(), minlength=bins * classes)
+    return _ratio(np.abs(gap.reshape(classes, bins)).sum(axis=1), np.full(classes, records))
 
 
 @dataclass(frozen=True)

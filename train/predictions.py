@@ -193,7 +193,8 @@ def concatenate(parts: Sequence[Predictions]) -> Predictions:
         shared = seen & set(part.patients)
         if shared:
             raise PredictionsError(
-                f"{min(shared)} is in two of the test sets: folds of one cross-validation share no patient"
+                f"{min(shared)} is in two of the test sets: folds of a cross-validation share no patient, and members "
+                "of an ensemble have the same records in the same order"
             )
         seen |= set(part.patients)
     return replace(

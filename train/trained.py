@@ -30,6 +30,8 @@ class Trained:
     """Of its inputs."""
     history: list[dict[str, float]]
     """Log of the run up to these weights."""
+    records: int
+    """How many records it was trained on."""
     init: dict[str, Any] | None
     """Where its branches came from; None for random weights."""
 
@@ -68,4 +70,4 @@ def read_trained(path: Path) -> Trained:
     outputs = sum(len(task(name).classes) for name in settings.tasks)
     network = FusionNet(settings.network, len(contract.leads), outputs)
     network.load_state_dict(state["network"])
-    return Trained(network.eval(), settings, contract, state["history"], state["init"])
+    return Trained(network.eval(), settings, contract, state["history"], state["records"], state["init"])

@@ -30,13 +30,14 @@ COMMANDS = {
     "doctor": (_RUNTIME + "doctor", "check this machine: ports, permissions, clock governor, versions"),
     "records": (_TRAIN + "records", "list the records of a data set, for a fold or source"),
     "pretrain": (_TRAIN + "pretrain", "learn a network's branches from records without their labels"),
+    "crossval": (_TRAIN + "crossval", "train and judge once a fold, or once a source left out"),
     "finetune": (_TRAIN + "finetune", "train a network on labelled records"),
     "evaluate": (_TRAIN + "evaluate", "score predictions against labels"),
     "export": (_EXPORT + "export", "quantize a trained network and write its bundle"),
 }
 """Sub-command -> (module with `add_arguments` and `run`, one line of help)."""
 
-EXTRAS = {"torch": "train", "tqdm": "train", "onnx": "export", "onnxscript": "export"}
+EXTRAS = {"matplotlib": "train", "torch": "train", "tqdm": "train", "onnx": "export", "onnxscript": "export"}
 """Module that may be missing -> extra that brings it."""
 
 

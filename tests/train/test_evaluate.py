@@ -2,8 +2,11 @@
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,6 +118,81 @@ def test_a_named_reward_matrix_must_be_there(data: Path, outputs: Path) -> None:
         call(
             evaluate, "--challenge-output", outputs, "--data", data, "--source", "georgia", "--weights", data / "w.csv"
         )
+
+
+def test_challenge_output_with_a_report(data: Path, outputs: Path, tmp_path: Path) -> None:
+    chosen = ("--challenge-output", outputs, "--data", data, "--source", "georgia", "--resamples", "20")
+    assert call(evaluate, *chosen, "--report", tmp_path / "report") == 0
+    content = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert content["report"]["classes"]["AF"]["auroc"]["value"] == pytest.approx(0.975)
+    assert content["report"]["classes"]["AF"]["ppv"] == pytest.approx(20 / 21, abs=1e-6)
+    (outputs / "E00001.csv").write_text("#E00001\n164889003\n1\n-3.5\n")
+    assert call(evaluate, *chosen) == 0
+    with pytest.raises(EcgEdgeError, match="no probabilities"):
+        call(evaluate, *chosen, "--report", tmp_path / "report")
+
+
+def test_predictions_of_any_task(tmp_path: Path, made_up: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    given = made_up(80, labels.SUPERCLASSES)
+    given.save(tmp_path / "x.npz")
+    assert call(evaluate, "--predictions", tmp_path / "x.npz", "--resamples", "20", "--json") == 0
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert list(report["classes"]) == ["NORM", "MI", "STTC", "CD", "HYP"]
+    want = evaluation.evaluate_predictions(given, resamples=20)
+    assert report == json.loads(json.dumps(want.to_json()))
+    assert printed.err == "", "nothing is missing: superclasses have no Challenge metric"
+    with pytest.raises(EcgEdgeError, match="--weights is for the Challenge's classes"):
+        call(evaluate, "--predictions", tmp_path / "x.npz", "--weights", tmp_path / "w.csv")
+
+
+def test_several_seeds_are_an_ensemble(tmp_path: Path, made_up: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    one = made_up(200)
+    rng = np.random.default_rng(5)
+    paths = [tmp_path / f"{k}.npz" for k in range(3)]
+    for path in paths:
+        noisy = one.logits + rng.normal(size=one.logits.shape).astype(np.float32) * 2
+        type(one)(**{**vars(one), "logits": noisy}).save(path)
+    arguments = ("--predictions", *paths, "--resamples", "20", "--report", tmp_path / "report")
+    assert call(evaluate, *arguments, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    alone = [each["macro_auroc"]["value"] for each in report["alone"].values()]
+    assert len(alone) == 3
+    assert report["macro_auroc"]["value"] > max(alone), "noise averages out"
+    assert "| 2.npz |" in (tmp_path / "report" / "report.md").read_text()
+    assert call(evaluate, *arguments) == 0
+    assert "the ensemble of 3; each alone:" in capsys.readouterr().out
+
+
+def test_several_folds_are_a_cross_validation(tmp_path: Path, made_up: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [tmp_path / f"{k}.npz" for k in range(3)]
+    for k, path in enumerate(paths):
+        made_up(60, seed=k, first=60 * k).save(path)
+    arguments = ("--predictions", *paths, "--resamples", "20", "--report", tmp_path / "report")
+    assert call(evaluate, *arguments) == 0
+    assert "the 3 folds pooled; each alone:" in capsys.readouterr().out
+    assert (tmp_path / "report" / "crossval.md").is_file()
+    assert call(evaluate, *arguments[:-2], "--json") == 0
+    assert json.loads(capsys.readouterr().out)["pooled"]["records"] == 180
+    made_up(60, first=30).save(paths[1])
+    with pytest.raises(EcgEdgeError, match="share no patient, and members of an ensemble have the same records"):
+        call(evaluate, *arguments)
+
+
+def test_options_that_do_not_go_together(tmp_path: Path, made_up: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    made_up().save(tmp_path / "x.npz")
+    assert call(evaluate, "--challenge-output", tmp_path) == 2
+    assert "takes --data" in capsys.readouterr().err
+    assert call(evaluate, "--predictions", tmp_path / "x.npz", "--fold", "9") == 2
+    assert "--source and --fold" in capsys.readouterr().err
+
+
+def test_no_plot_no_matplotlib() -> None:
+    script = (
+        "import sys, ecg_edge.train.commands.evaluate; "
+        "assert not {'matplotlib', 'torch', 'scipy'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 def test_records_command_lists_paths(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

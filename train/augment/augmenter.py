@@ -149,7 +149,7 @@ class Augmenter:
         """Return the windows of some rows of a draw, of all by default."""
         rows = np.arange(len(draw.records)) if rows is None else np.asarray(rows)
         x, power, pads = self._pieces(draw, rows)
-        heard: Bools = (x != 0).any(axis=2)  # a lead that its record has not stays zero through what follows
+        heard: Bools = np.logical_or.reduce(x, axis=2)  # a lead that its record has not stays zero through what follows
         gain = draw.log_gain[rows]
         if gain.any():
             x *= np.exp(gain)[:, :, np.newaxis]
@@ -190,14 +190,13 @@ class Augmenter:
             return x, power, pads[rows]
         weight = draw.weight[rows]
         mixed = np.flatnonzero(weight < 1)
-        signal: Floats = x[own]
-        spectrum: levels.Levels = power[own]
+        mine, spectrum = x[own], power[own]
         w = weight[mixed, np.newaxis, np.newaxis]
-        signal[mixed] = signal[mixed] * w + x[other[mixed]] * (1 - w)
+        mine[mixed] = mine[mixed] * w + x[other[mixed]] * (1 - w)
         w = w[..., np.newaxis]
         spectrum[mixed] = np.rint(spectrum[mixed] * w + power[other[mixed]] * (1 - w)).astype(np.int16)
         left = np.where(weight < 1, np.minimum(pads[rows], pads[partners]), pads[rows])
-        return signal, spectrum, left
+        return mine, spectrum, left
 
     def _disturb(self, x: Floats, power: levels.Levels, rng: np.random.Generator) -> None:
         """Add noise to one window (leads, samples), take stretches out of it, and mask its log power, in place."""

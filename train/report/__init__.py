@@ -1,0 +1,1 @@
+"""Reports on predictions: Markdown, JSON and plots."""
