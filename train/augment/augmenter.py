@@ -149,7 +149,7 @@ class Augmenter:
         """Return the windows of some rows of a draw, of all by default."""
         rows = np.arange(len(draw.records)) if rows is None else np.asarray(rows)
         x, power, pads = self._pieces(draw, rows)
-        heard: Bools = np.logical_or.reduce(x, axis=2)  # a lead that its record has not stays zero through what follows
+        heard: Bools = np.abs(x).max(axis=2) > 0  # a lead that its record has not stays zero through what follows
         gain = draw.log_gain[rows]
         if gain.any():
             x *= np.exp(gain)[:, :, np.newaxis]

@@ -19,7 +19,9 @@ from ..distributed import join, leave
 from ..finetune_settings import FinetuneSettings
 from ..folds import PTBXL_SOURCES, assign, leave_one_source_out, pretraining_entries
 from ..loop import ResumeError
+from ..metrics import Floats
 from ..notices import tell_index
+from ..predictions import Predictions
 from ..records.index import RecordIndex, build_index
 from ..report.cv_summary import write_cv_summary
 from ..selfdistill.settings import PretrainSettings
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _summarize(out: Path, name: str, predictions: list, weights) -> None:  # type: ignore[no-untyped-def,type-arg]
+def _summarize(out: Path, name: str, predictions: list[Predictions], weights: Floats | None) -> None:
     folder = out / f"summary-{name}"
     write_cv_summary(folder, predictions, weights)
     print(folder / "crossval.md")
@@ -91,8 +93,8 @@ def _folds(index: RecordIndex, args: argparse.Namespace, seed: int) -> list[Part
     folds = assign(index.entries, k, seed)
     if not folds.published and folds.unknown_patients:
         print(
-            f"{folds.unknown_patients} ECGs name no patient, and these are not PTB-XL's published folds: two ECGs of one "
-            f"patient may be on two sides. --folds {published} keeps them apart",
+            f"{folds.unknown_patients} ECGs name no patient, and these are not PTB-XL's published folds: two ECGs of "
+            f"one patient may be on two sides. --folds {published} keeps them apart",
             file=sys.stderr,
         )
     wanted = args.only or range(1, k + 1)

@@ -71,10 +71,6 @@ def run(args: argparse.Namespace) -> int:
         leave(world)
     if not world.first:
         return 0
-
-
-def _split(folds: list[int]) -> str:
-    return f"fold {', '.join(map(str, folds))} of PTB-XL, patients apart"
     weights = read_weights(args.data / WEIGHTS) if (args.data / WEIGHTS).is_file() else None
     written = write_predictions(args.out, sides.valid, sides.test, weights, _split(args.report_fold))
     best = max(history, key=lambda line: (line["valid_auroc"], line["epoch"]))
