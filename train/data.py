@@ -28,16 +28,20 @@ class Sides:
 
 
 def open_entries(
-    entries: Sequence[RecordEntry], contract: Contract, cache: Path, world: World, progress: bool
+    entries: Sequence[RecordEntry], contract: Contract, cache: Path, world: World, progress: bool, quiet: bool = False
 ) -> RecordStore:
-    """Return the store of entries, made by the first rank while the others wait; broken ones are told on stderr."""
+    """Return the store of entries, made by the first rank while the others wait.
+
+    What is left out of it is told on stderr unless `quiet`.
+    """
     if not world.first:
         world.wait()
     store = open_store(entries, contract, cache, progress and world.first)
     if world.first:
         world.wait()
-        tell_broken(store.broken)
-        tell_doubts(store.doubts)
+        if not quiet:
+            tell_broken(store.broken)
+            tell_doubts(store.doubts)
     return store
 
 
@@ -51,14 +55,18 @@ def open_sides(
     cache: Path,
     world: World,
     progress: bool,
+    quiet: bool = False,
 ) -> Sides:
-    """Return the records below `data` by side. Raises EcgEdgeError for a folder or folds that cannot be used."""
+    """Return the records below `data` by side. Raises EcgEdgeError for a folder or folds that cannot be used.
+
+    What is left out is told on stderr unless `quiet`.
+    """
     index: RecordIndex = build_index(data, sources)
-    if world.first:
+    if world.first and not quiet:
         tell_index(index)
     sides = split(index, train_folds, valid_folds, test_folds)
     train, valid, test = (
-        open_entries(entries, contract, cache, world, progress) if entries else None
+        open_entries(entries, contract, cache, world, progress, quiet) if entries else None
         for entries in (sides.train, sides.valid, sides.test)
     )
     assert train is not None

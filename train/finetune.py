@@ -27,7 +27,7 @@ from .finetune_settings import FinetuneSettings
 from .inputs import channels_last, signal_tensor, spectrogram_tensor
 from .loader import epoch_items
 from .loop import Line
-from .losses import TaskLoss, rare_weights
+from .losses import KnownLoss, rare_weights
 from .networks.front import front_of
 from .networks.model import BranchHeads, FusionNet
 from .networks.standardization import standardize
@@ -135,9 +135,8 @@ class FinetuneRun:
                 measure_batch_norm(self.network, train, self._records, contract, self._front, self._samples)
             for branch in self._branches():
                 branch.requires_grad_(False)
-        sizes = tuple(len(one.classes) for one in tasks)
         weights = rare_weights(labels[self._records], settings.rare_power, settings.rare_limit)
-        self.loss = TaskLoss(sizes, weights).to(self.world.device)
+        self.loss = KnownLoss(weights).to(self.world.device)
         heads = BranchHeads(self.network, labels.shape[1])
         contrast = ContrastHead(self.network.features, settings.contrast) if settings.contrast_weight > 0 else None
         self.objective = share_batch_norm(Objective(self.network, heads, contrast), self.world).to(self.world.device)
@@ -192,7 +191,8 @@ class FinetuneRun:
                 branch.eval()
         set_rate(self._optimizer, float(self._rates[number]))
         targets, counted = torch.from_numpy(batch.targets).to(device), torch.from_numpy(batch.counted).to(device)
-        totals, keep = self.loss.totals(counted), self._dropout(len(targets), number)
+        total_counted = counted.sum().clamp(min=1.0)
+        keep = self._dropout(len(targets), number)
         rows = self.world.rows(len(targets))
         self._optimizer.zero_grad(set_to_none=True)
         line: Line = {"loss": 0.0}
@@ -207,10 +207,12 @@ class FinetuneRun:
                         spectrogram_tensor(batch.spectrogram[part], device),
                         keep[mine],
                     )
-                loss = self.loss(logits.float(), targets[mine], counted[mine], totals)
+                loss = self.loss(logits.float(), targets[mine], counted[mine], total_counted)
                 line["loss"] += float(loss.detach())
                 for branch in alone:
-                    loss = loss + s.branch_weight * self.loss(branch.float(), targets[mine], counted[mine], totals)
+                    loss = loss + s.branch_weight * self.loss(
+                        branch.float(), targets[mine], counted[mine], total_counted
+                    )
                 if projected is not None:
                     known = targets[mine] * counted[mine]
                     if s.accumulate == 1:

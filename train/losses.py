@@ -1,4 +1,4 @@
-"""The loss of multi-label training: binary cross entropy over what is known of each record, task by task."""
+"""The loss of multi-label training: binary cross entropy over what is known of each record."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,29 +16,29 @@ def rare_weights(labels: npt.NDArray[np.bool_], power: float, limit: float) -> n
     return balance.clip(max=limit).astype(np.float32)
 
 
-class TaskLoss(nn.Module):
-    """The mean over tasks of each task's mean binary cross entropy over the entries that count."""
+class KnownLoss(nn.Module):
+    """The mean binary cross entropy over the entries that count, of all tasks together.
 
-    def __init__(self, sizes: tuple[int, ...], positive_weights: npt.NDArray[np.float32]) -> None:
-        """Take the number of classes of each task, and the weight of a positive of each class of all."""
+    So a task weighs by how many classes it has. The mean of the tasks' means served the five superclasses no better
+    and cost the 24 classes .03 of macro AUROC (trained on folds 1 to 5, judged on 6 to 8).
+    """
+
+    def __init__(self, positive_weights: npt.NDArray[np.float32]) -> None:
+        """positive_weights: weight of a positive of each class, (classes,)."""
         super().__init__()
-        self.sizes = sizes
         self.positive_weights: torch.Tensor
         self.register_buffer("positive_weights", torch.from_numpy(positive_weights))
 
-    def totals(self, counted: torch.Tensor) -> torch.Tensor:
-        """Return how much of each task counts in a whole batch, (tasks,), at least 1; counted: (N, classes)."""
-        return torch.stack([part.sum() for part in counted.split(self.sizes, dim=1)]).clamp(min=1.0)
-
     def forward(
-        self, logits: torch.Tensor, targets: torch.Tensor, counted: torch.Tensor, totals: torch.Tensor
+        self, logits: torch.Tensor, targets: torch.Tensor, counted: torch.Tensor, total: torch.Tensor
     ) -> torch.Tensor:
-        """Return the loss of some rows of a batch, whose sum over all rows is the batch's loss.
+        """Return the loss of some rows of a batch, whose sum over all its rows is the batch's loss.
 
-        logits, targets, counted: (n, classes); totals: of the whole batch.
+        logits, targets, counted: (n, classes); total: how much counts in the whole batch, at least 1.
         """
-        each = nn.functional.binary_cross_entropy_with_logits(
-            logits, targets, weight=counted, pos_weight=self.positive_weights, reduction="none"
+        return (
+            nn.functional.binary_cross_entropy_with_logits(
+                logits, targets, weight=counted, pos_weight=self.positive_weights, reduction="sum"
+            )
+            / total
         )
-        sums = torch.stack([part.sum() for part in each.split(self.sizes, dim=1)])
-        return (sums / totals).mean()

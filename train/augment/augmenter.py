@@ -158,7 +158,7 @@ class Augmenter:
             self._disturb(x[row], power[row], np.random.default_rng(seed))
         kept = draw.kept[rows] & heard
         # A window without any lead left teaches nothing but the class frequencies: it keeps those it had.
-        kept = np.where(kept.any(axis=1)[:, np.newaxis], kept, heard)
+        kept = np.where(np.any(kept, axis=1, keepdims=True), kept, heard)
         x[~kept], power[~kept] = 0, 0
         hop, straddling = self._contract.stft_hop, self._contract.stft_length - 1
         for row in map(int, np.flatnonzero(pads)):
