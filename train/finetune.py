@@ -191,7 +191,7 @@ class FinetuneRun:
                 branch.eval()
         set_rate(self._optimizer, float(self._rates[number]))
         targets, counted = torch.from_numpy(batch.targets).to(device), torch.from_numpy(batch.counted).to(device)
-        total_counted = counted.sum().clamp(min=1.0)
+        total = counted.sum().clamp(min=1.0)
         keep = self._dropout(len(targets), number)
         rows = self.world.rows(len(targets))
         self._optimizer.zero_grad(set_to_none=True)
@@ -207,12 +207,10 @@ class FinetuneRun:
                         spectrogram_tensor(batch.spectrogram[part], device),
                         keep[mine],
                     )
-                loss = self.loss(logits.float(), targets[mine], counted[mine], total_counted)
+                loss = self.loss(logits.float(), targets[mine], counted[mine], total)
                 line["loss"] += float(loss.detach())
                 for branch in alone:
-                    loss = loss + s.branch_weight * self.loss(
-                        branch.float(), targets[mine], counted[mine], total_counted
-                    )
+                    loss = loss + s.branch_weight * self.loss(branch.float(), targets[mine], counted[mine], total)
                 if projected is not None:
                     known = targets[mine] * counted[mine]
                     if s.accumulate == 1:
@@ -227,8 +225,8 @@ class FinetuneRun:
         self._optimizer.step()
         # Early on the average is over fewer steps than its decay would have.
         follow(self.average, self.network, min(s.average_decay, (number + 1) / (number + 11)))
-        total = self.world.sum(torch.tensor(list(line.values()), device=device))
-        return dict(zip(line, total.tolist(), strict=True))
+        summed = self.world.sum(torch.tensor(list(line.values()), device=device))
+        return dict(zip(line, summed.tolist(), strict=True))
 
     def _dropout(self, n: int, number: int) -> torch.Tensor:
         """Return what the fused features of a whole batch are multiplied by, the same on every rank."""

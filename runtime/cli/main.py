@@ -32,6 +32,8 @@ COMMANDS = {
     "pretrain": (_TRAIN + "pretrain", "learn a network's branches from records without their labels"),
     "crossval": (_TRAIN + "crossval", "train and judge once a fold, or once a source left out"),
     "finetune": (_TRAIN + "finetune", "train a network on labelled records"),
+    "study": (_TRAIN + "study", "run the grid of trainings behind docs/results.md"),
+    "results": (_TRAIN + "results", "write docs/results.md from the runs of a study"),
     "evaluate": (_TRAIN + "evaluate", "score predictions against labels"),
     "export": (_EXPORT + "export", "quantize a trained network and write its bundle"),
 }
