@@ -131,10 +131,10 @@ def render(facts: dict[str, Any], command: str) -> str:
         f"<!-- Written by `{command}`; edit the text around it in train/results.py. -->",
         "",
         "Macro AUROC, the mean over seeds "
-        f"{', '.join(map(str, facts['seeds']))}, with the 95 % interval of that mean over resampled patients (it says how "
-        "far the figure would move with other patients, not with other seeds; those follow in brackets). "
-        f"Trained on folds {_list(facts['train_folds'])} of {_list(facts['sources'])} for {facts['epochs']} epochs, epoch "
-        f"chosen on fold {_list(facts['valid_folds'])}.",
+        f"{', '.join(map(str, facts['seeds']))}, with the 95 % interval of that mean over resampled patients (it "
+        "says how far the figure would move with other patients, not with other seeds; those follow in brackets). "
+        f"Trained on folds {_list(facts['train_folds'])} of {_list(facts['sources'])} for {facts['epochs']} epochs, "
+        f"epoch chosen on fold {_list(facts['valid_folds'])}.",
     ]
     if facts["missing_runs"]:
         lines += ["", f"**{facts['missing_runs']} of the planned runs are not done yet; their cells are empty.**"]

@@ -25,7 +25,7 @@ from .finetune_settings import FinetuneSettings
 from .judge import write_predictions
 from .loop import run_job
 from .pretrained import read_pretrained
-from .settings import read_preset, require
+from .settings import SettingsError, read_preset, require
 
 DONE = "done"  # an empty file: a cell's predictions are all written
 WEIGHTS = Path("scoring") / "weights.csv"  # below the data folder
@@ -128,26 +128,14 @@ def run_cell(cell: Cell, report_folds: tuple[int, ...], place: Place) -> str:
         return cell.name
     s, contract, world = cell.settings, Contract(), World()
     sides = open_sides(
-        place.data,
-        s.sources,
-        s.train_folds,
-        s.valid_folds,
-        report_folds,
-        contract,
-        place.cache,
-        world,
-        False,
-        quiet=True,
+        place.data, s.sources, s.train_folds, s.valid_folds, report_folds, contract, place.cache, world, False, True
     )
-    require(
-        sides.valid is not None and sides.test is not None, "no records of the validation or report folds are there"
-    )
-    assert sides.valid is not None
-    assert sides.test is not None
+    if sides.valid is None or sides.test is None:
+        raise SettingsError("no records of the validation or report folds are there: name others in the study's preset")
     init = None
     if cell.start.startswith("distilled"):
-        require(place.init is not None, "distilled cells need --init")
-        assert place.init is not None
+        if place.init is None:
+            raise SettingsError("distilled cells start from pretrained branches: name them with --init")
         init = read_pretrained(place.init, contract)
         init.check_unseen(sides.test.entries)
     noise = noise_for(place.data, contract, s.augment)
