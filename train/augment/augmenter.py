@@ -65,8 +65,10 @@ class Draw:
     """(N, leads): log amplitude factor."""
     kept: Bools
     """(N, leads): leads not dropped."""
+    disturbed: Bools
+    """(N, 6): whether a window gets muscle noise, wander, white noise, a time-out, a time and a frequency mask."""
     seeds: npt.NDArray[np.int64]
-    """Of what is drawn row by row: noise, time-outs, masks."""
+    """Of what is drawn for each of those."""
 
 
 class Augmenter:
@@ -96,6 +98,17 @@ class Augmenter:
             if probability > 0 and name not in self._noise:
                 raise AugmentError(f"noise is to be added, but its recording {name} was not given")
         self._white = np.random.default_rng(0).standard_normal(NOISE_POOL, dtype=np.float32)
+        s = settings
+        self._chances = np.array(
+            [
+                s.noise_probability,
+                s.wander_probability,
+                s.white_probability,
+                s.timeout_probability,
+                s.time_mask_probability,
+                s.frequency_mask_probability,
+            ]
+        )
         self._sum_table = levels.addition_table(contract)
 
     @property
@@ -132,6 +145,7 @@ class Augmenter:
             other=np.where(mixed, rng.permutation(n), np.arange(n)),
             log_gain=log_gain,
             kept=draw_leads(s, n, rng),
+            disturbed=rng.random((n, len(self._chances))) < self._chances,
             seeds=rng.integers(0, 2**62, n),
         )
 
@@ -154,8 +168,9 @@ class Augmenter:
         if gain.any():
             x *= np.exp(gain)[:, :, np.newaxis]
             levels.shift(power, levels.steps_of_gain(gain, self._contract))
-        for row, seed in enumerate(draw.seeds[rows]):
-            self._disturb(x[row], power[row], np.random.default_rng(seed))
+        for row in map(int, np.flatnonzero(draw.disturbed[rows].any(axis=1))):
+            number = rows[row]
+            self._disturb(x[row], power[row], draw.disturbed[number], np.random.default_rng(draw.seeds[number]))
         kept = draw.kept[rows] & heard
         # A window without any lead left teaches nothing but the class frequencies: it keeps those it had.
         kept = np.where(np.any(kept, axis=1, keepdims=True), kept, heard)
@@ -198,27 +213,27 @@ class Augmenter:
         left = np.where(weight < 1, np.minimum(pads[rows], pads[partners]), pads[rows])
         return mine, spectrum, left
 
-    def _disturb(self, x: Floats, power: levels.Levels, rng: np.random.Generator) -> None:
+    def _disturb(self, x: Floats, power: levels.Levels, what: Bools, rng: np.random.Generator) -> None:
         """Add noise to one window (leads, samples), take stretches out of it, and mask its log power, in place."""
         s = self._settings
-        chance = rng.random(6)
-        if chance[0] < s.noise_probability:
+        muscle, wander, white, timeout, time_mask, frequency_mask = what
+        if muscle:
             self._add_recorded(x, power, "ma", s.noise_snr_db, rng)
-        if chance[1] < s.wander_probability:
+        if wander:
             self._add_recorded(x, power, "bw", s.wander_snr_db, rng)
-        if chance[2] < s.white_probability:
+        if white:
             sigma = rng.uniform(s.white_microvolts[0], s.white_microvolts[1], (len(x), 1)).astype(np.float32)
             place = int(rng.integers(0, NOISE_POOL - x.size))
             x += sigma * self._white[place : place + x.size].reshape(x.shape)
             level = levels.white_levels(sigma, self._contract)[:, :, np.newaxis]
             levels.add_powers(power, np.broadcast_to(level, power.shape), self._sum_table)
-        if chance[3] < s.timeout_probability:
+        if timeout:
             self._time_out(x, power, rng)
         frames, bins = power.shape[2], power.shape[1]
-        if chance[4] < s.time_mask_probability:
+        if time_mask:
             start, stop = _span(frames, s.time_mask_fraction, rng)
             power[:, :, start:stop] = 0
-        if chance[5] < s.frequency_mask_probability:
+        if frequency_mask:
             start, stop = _span(bins, s.frequency_mask_fraction, rng)
             power[:, start:stop] = 0
 

@@ -47,8 +47,11 @@ class NoiseRecording:
         frames = (length - self._contract.stft_length) // hop + 1
         starts = rng.integers(0, (self.samples - length) // hop, leads)
         channels = rng.integers(0, self.channels, leads)
-        signal = np.stack([self._signals[c, s * hop : s * hop + length] for c, s in zip(channels, starts, strict=True)])
-        power = np.stack([self._powers[c, :, s : s + frames] for c, s in zip(channels, starts, strict=True)])
+        signal = np.empty((leads, length), dtype=np.float32)
+        power = np.empty((leads, self._powers.shape[1], frames), dtype=np.int16)
+        for lead, (c, s) in enumerate(zip(channels, starts, strict=True)):
+            signal[lead] = self._signals[c, s * hop : s * hop + length]
+            power[lead] = self._powers[c, :, s : s + frames]
         return signal, power
 
 
