@@ -25,7 +25,7 @@ from .contrast import ContrastHead, contrast_loss
 from .distributed import World, share_batch_norm
 from .finetune_settings import FinetuneSettings
 from .inputs import channels_last, signal_tensor, spectrogram_tensor
-from .loader import epoch_items
+from .loader import Meter, epoch_items
 from .loop import Line
 from .losses import KnownLoss, rare_weights
 from .networks.front import front_of
@@ -149,6 +149,7 @@ class FinetuneRun:
         self._optimizer = torch.optim.AdamW(groups, lr=1.0, fused=True)
         self._parallel = self.world.parallel(self.objective)
         self._precision = resolve_precision(settings.precision, self.world.device)
+        self.meter = Meter()
         self.epochs = settings.epochs
         self.steps_per_epoch = max(settings.least_steps, -(-len(self._records) // settings.batch_size))
         self._rates = one_cycle(settings.learning_rate, settings.warmup_fraction, self.epochs * self.steps_per_epoch)
@@ -180,7 +181,9 @@ class FinetuneRun:
             rows = self._augmenter.render(draw, self.world.rows(len(numbers)))
             return StepBatch(rows, self._front(rows.signal, rows.spectrogram), *self._augmenter.targets(draw))
 
-        return epoch_items(make, len(self._records), self.steps_per_epoch, s.batch_size, s.seed, epoch, first)
+        return epoch_items(
+            make, len(self._records), self.steps_per_epoch, s.batch_size, s.seed, epoch, first, self.meter
+        )
 
     def step(self, batch: StepBatch, number: int) -> Line:
         """Take one step; its line has the loss of each part over the whole batch."""

@@ -23,6 +23,7 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
 from . import checkpoint
 from .distributed import World
+from .loader import Meter
 
 LAST, LOG = "last.pt", "log.csv"
 SAVE_SECONDS = 30.0  # of work that a killed run loses at most; a save takes some 20 ms
@@ -43,6 +44,7 @@ class Job(Protocol):
 
     epochs: int
     steps_per_epoch: int
+    meter: Meter
 
     def identity(self) -> dict[str, Any]:
         """Return what two runs must have in common for one to go on with the other's state."""
@@ -75,6 +77,7 @@ def run_job(job: Job, out: Path, world: World, resume: bool = False, progress: b
     """
     out.mkdir(parents=True, exist_ok=True)
     history: list[Line] = []
+    timing: list[Line] = []
     step, sums = 0, {}
     if (out / LAST).exists():
         if not resume:
@@ -84,12 +87,13 @@ def run_job(job: Job, out: Path, world: World, resume: bool = False, progress: b
             raise ResumeError(f"the run in {out} was started with {_difference(saved, job)}: name another --out")
         job.load_state(saved["job"])
         history, step, sums = list(saved["history"]), saved["step"], dict(saved["sums"])
+        timing = list(saved["timing"])
     world.wait()  # until all have read what the first will soon write over
 
     def save() -> None:
         if world.first:
             state = {"identity": job.identity(), "job": job.state(), "history": history, "step": step, "sums": sums}
-            checkpoint.save(out / LAST, state)
+            checkpoint.save(out / LAST, state | {"timing": timing})
 
     saved_at = time.monotonic()
     bar = tqdm(
@@ -102,6 +106,7 @@ def run_job(job: Job, out: Path, world: World, resume: bool = False, progress: b
     )
     with bar, _stoppable(world) as stop:
         while len(history) < job.epochs:
+            began = time.monotonic()
             bar.set_description(f"epoch {len(history) + 1}/{job.epochs}")
             for batch in job.batches(len(history), step):
                 line = job.step(batch, len(history) * job.steps_per_epoch + step)
@@ -121,10 +126,12 @@ def run_job(job: Job, out: Path, world: World, resume: bool = False, progress: b
             means = {name: value / job.steps_per_epoch for name, value in sums.items()}
             ending = job.end_epoch(len(history), means)
             history.append({"epoch": len(history) + 1, **means, **ending})
+            # Not part of the history, which is the same for every run of the same settings.
+            timing.append({"seconds": time.monotonic() - began, "batch_seconds": job.meter.take()})
             step, sums = 0, {}
             if world.first:
                 job.save_result(out, history)
-                write_log(out / LOG, history)
+                write_log(out / LOG, history, timing)
             if time.monotonic() - saved_at > SAVE_SECONDS or len(history) == job.epochs:
                 save()
                 saved_at = time.monotonic()
@@ -132,12 +139,18 @@ def run_job(job: Job, out: Path, world: World, resume: bool = False, progress: b
     return history
 
 
-def write_log(path: Path, history: list[Line]) -> None:
-    """Write the history as CSV, whole or not at all."""
+def write_log(path: Path, history: list[Line], timing: list[Line]) -> None:
+    """Write the history as CSV, whole or not at all.
+
+    The last columns are timing: seconds of an epoch (of what of it was done since a resumption), and the seconds of
+    one core that making its batches took.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[-1]), lineterminator="\n", extrasaction="ignore")
+    writer = csv.DictWriter(text, fieldnames=[*history[-1], *timing[-1]], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(history)
+    writer.writerows(
+        {**line, **{k: round(v, 3) for k, v in times.items()}} for line, times in zip(history, timing, strict=True)
+    )
     working = path.with_name(f".{path.name}")
     working.write_text(text.getvalue(), encoding="utf-8")
     working.replace(path)

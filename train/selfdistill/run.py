@@ -15,7 +15,7 @@ from ecg_edge.runtime.contract import Contract
 from .. import checkpoint
 from ..distributed import World, share_batch_norm
 from ..inputs import channels_last, signal_tensor, spectrogram_tensor
-from ..loader import epoch_items
+from ..loader import Meter, epoch_items
 from ..loop import Line
 from ..networks.model import FusionNet
 from ..networks.projector import Projector
@@ -97,6 +97,7 @@ class PretrainRun:
             decay_groups(self.student.parameters(), 1.0), lr=1.0, fused=world.device.type in ("cpu", "cuda")
         )
         self._watches = {name: Watch() for name in settings.modalities}
+        self.meter = Meter()
         self.epochs = settings.epochs
         self.steps_per_epoch = -(-records // settings.batch_size)
         steps = self.epochs * self.steps_per_epoch
@@ -118,7 +119,7 @@ class PretrainRun:
             rng = np.random.default_rng([s.seed, epoch, number])
             return self._views.batch(records, rng, self.world.rows(len(records)))
 
-        return epoch_items(make, self._records, self.steps_per_epoch, s.batch_size, s.seed, epoch, first)
+        return epoch_items(make, self._records, self.steps_per_epoch, s.batch_size, s.seed, epoch, first, self.meter)
 
     def teacher_temperature(self, epoch: int) -> float:
         """Return the teacher's temperature in an epoch."""
