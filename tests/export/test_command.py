@@ -173,6 +173,34 @@ def test_a_checkpoint_that_would_lead_astray_is_refused(
     assert not made.bundle("none").exists()
 
 
+def test_a_pretrained_network_says_so(made: Any, tmp_path: Path) -> None:
+    from ecg_edge.train.selfdistill.settings import PretrainSettings
+
+    settings = to_table(read_preset(PretrainSettings, "pretrain", "edge"))
+    init = {"file": "pretrained.pt", "sha256": "5" * 64, "epochs": 60, "settings": settings}
+    checkpoint.save(tmp_path / "best.pt", checkpoint.load(made.root / "run" / "best.pt") | {"init": init})
+    assert made.export("--checkpoint", tmp_path / "best.pt", "--report-fold", 9, out="pretrained") == 0
+    told = bundle.load(made.bundle("pretrained")).manifest.provenance
+    assert told["init"] == init
+    assert [line.split()[1] for line in told["commands"]] == ["pretrain", "finetune", "export"]
+    assert "--init PRETRAINED/pretrained.pt" in told["commands"][1]
+    assert "self-distillation" in (made.bundle("pretrained") / "MODEL_CARD.md").read_text()
+
+
+def test_what_is_wrong_with_the_data_is_told(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record cut short is left out of a fresh store, and of the figures."""
+    damaged = next((made.root / "data").rglob(f"{8 * 12:05d}_lr.dat"))
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:100])
+    try:
+        assert made.export("--cache", made.root / "fresh", "--report-fold", 9, out="damaged") == 0
+    finally:
+        damaged.write_bytes(whole)
+    assert "left out 1 broken records" in capsys.readouterr().err
+    splits = {metric.split for metric in bundle.load(made.bundle("damaged")).manifest.metrics}
+    assert "fold 9, patients apart, 11 records" in splits
+
+
 def test_the_papers_network_is_refused(made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from ecg_edge.train.networks.model import FusionNet, NetworkSettings
 
