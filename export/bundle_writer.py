@@ -21,8 +21,8 @@ from .card import CARD
 
 MODEL = "model.onnx"
 TOLERANCE = 0.05  # of a self-test logit: some steps of the 8-bit activations that the logits are sums of
-LICENCE = "Apache-2.0 (weights); trained on PTB-XL and PhysioNet/CinC Challenge 2020 recordings, which are CC BY 4.0"
-LARGEST_BUNDLE = 2**20  # bytes; what ships inside the package stays below a megabyte
+LICENCE = "Apache-2.0 (weights); trained on recordings that are CC BY 4.0, which the model card names"
+LARGEST_BUNDLE = bundle.SIZE_LIMIT  # bytes; nothing reads a larger file, and no edge model comes near it
 
 
 class BundleWriteError(EcgEdgeError):

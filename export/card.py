@@ -8,8 +8,22 @@ import numpy as np
 from ecg_edge.runtime.bundle import Metric
 from ecg_edge.runtime.classes import ClassInfo
 from ecg_edge.train.evaluation import Report
+from ecg_edge.train.finetune_settings import FinetuneSettings
 
 CARD = "MODEL_CARD.md"
+
+_ALONE = "A network of one branch, over {}. It"
+_BOTH = "A network with two branches, one over {signal} and one over {spectrogram}, fused by {how}. It"
+_FUSION = {
+    "gate": ("a learned gate", "the gate, "),
+    "concat": ("putting both side by side", ""),
+    "csca": ("cross-attention between their maps", "the cross-attention, "),
+}
+"""How each fusion is told, and what of it stays in float besides the last layer."""
+
+_PTBXL_SOURCES = ("ptbxl", "ptbxl_z")
+_PTBXL = "PTB-XL (Wagner et al. 2020, doi 10.1038/s41597-020-0495-6)"
+_CHALLENGE = "the PhysioNet/CinC Challenges' data (Perez Alday et al. 2020, doi 10.1088/1361-6579/abc960)"
 
 
 @dataclass(frozen=True)
@@ -18,6 +32,14 @@ class ModelFacts:
 
     name: str
     """Of the bundle."""
+    task: str
+    """Name of the task that it answers."""
+    settings: FinetuneSettings
+    """Of the training."""
+    pretrained: bool
+    """Whether its branches started from self-distillation."""
+    thresholds: str
+    """What the thresholds were fitted for: `challenge` or `f1`."""
     parameters: int
     """Trained ones."""
     multiply_accumulates: int
@@ -25,11 +47,7 @@ class ModelFacts:
     model_bytes: int
     """Size of the INT8 graph."""
     data: dict[str, int]
-    """Training records by source."""
-    train_folds: Sequence[int]
-    """Folds of PTB-XL trained on."""
-    valid_folds: Sequence[int]
-    """Folds that chose the epoch, the layers in float and the thresholds."""
+    """Records learned from, by source."""
     float_nodes: Sequence[str]
     """Nodes left in float because INT8 hurt there."""
 
@@ -39,6 +57,9 @@ def render(
 ) -> str:
     """Return the card's Markdown. report: of the INT8 model on the records that `measured_on` names."""
     trained = ", ".join(f"{source} {count}" for source, count in sorted(facts.data.items()))
+    goal = {"challenge": "the Challenge metric", "f1": "the F1 of each class"}[facts.thresholds]
+    fusion = _FUSION.get(facts.settings.network.fusion, ("", ""))[1]
+    start = " Its branches were pretrained by self-distillation, without labels." if facts.pretrained else ""
     lines = [
         f"# Model card: {facts.name}",
         "",
@@ -46,22 +67,21 @@ def render(
         "",
         "## What it is",
         "",
-        "A network with two branches, one over 10 s of 12-lead ECG at 100 Hz and one over its log-power spectrogram, "
-        "fused by a learned gate. It gives a probability for each class; several can be present at once. Missing "
-        "leads are zero in both inputs, and training included windows with one lead only.",
+        f"{_shape(facts.settings)} gives a probability for each of the {len(classes)} classes of the task "
+        f"`{facts.task}`; several can be present at once. Missing leads are zero in its inputs{_leads(facts.settings)}."
+        f"{start}",
         "",
         f"- {facts.parameters:,} parameters, {facts.multiply_accumulates / 1e6:.1f} million multiply-accumulates "
         "per window",
         f"- INT8 (activations uint8, weights int8 per channel), {facts.model_bytes:,} bytes",
-        f"- in float: the gate, the last layer{_also(facts.float_nodes)}",
+        f"- in float: {fusion}the last layer{_also(facts.float_nodes)}",
         "",
         "## Data",
         "",
-        f"Trained on {sum(facts.data.values())} records ({trained}): PTB-XL's patients of folds "
-        f"{_list(facts.train_folds)}, and the other sources of the PhysioNet/CinC Challenge 2020 whole. Fold "
-        f"{_list(facts.valid_folds)} chose the epoch, the blocks kept in float and the thresholds.",
-        "PTB-XL (Wagner et al. 2020, doi 10.1038/s41597-020-0495-6) and the Challenge's data (Perez Alday et al. "
-        "2020, doi 10.1088/1361-6579/abc960) are licensed CC BY 4.0.",
+        f"Trained on {sum(facts.data.values())} records ({trained}){_parts(facts)}. Fold "
+        f"{_list(facts.settings.valid_folds)} of PTB-XL chose the epoch, the blocks kept in float and the thresholds, "
+        f"which were fitted for {goal}.",
+        f"{_sources(facts)} licensed CC BY 4.0.",
         "",
         "## Measured",
         "",
@@ -80,7 +100,7 @@ def render(
         span = f"{_number(figure.low)} to {_number(figure.high)}" if report.positives[k] else "-"
         cells = (
             f"{info.name} ({info.abbreviation})",
-            info.code,
+            info.code or "-",
             f"{info.threshold:.3f}",
             str(report.positives[k]),
             _number(figure.value),
@@ -90,6 +110,37 @@ def render(
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, *_limits(classes, report)]) + "\n"
+
+
+def _shape(settings: FinetuneSettings) -> str:
+    network = settings.network
+    signal = f"{settings.window_seconds:g} s of 12-lead ECG at 100 Hz"
+    if network.fusion == "time":
+        return _ALONE.format(signal)
+    if network.fusion == "spectrogram":
+        return _ALONE.format(f"the log-power spectrogram of {signal}")
+    return _BOTH.format(signal=signal, spectrogram="its log-power spectrogram", how=_FUSION[network.fusion][0])
+
+
+def _leads(settings: FinetuneSettings) -> str:
+    fewer = settings.augment.lead_set_probability > 0 or settings.augment.lead_drop_probability > 0
+    return ", and training included windows with fewer leads" if fewer else ""
+
+
+def _parts(facts: ModelFacts) -> str:
+    parts = []
+    if any(source in _PTBXL_SOURCES for source in facts.data):
+        parts.append(f"PTB-XL's patients of folds {_list(facts.settings.train_folds)}")
+    if any(source not in _PTBXL_SOURCES for source in facts.data):
+        parts.append("the other sources, without PTB-XL's ECGs of other folds")
+    part = f", {facts.settings.label_fraction:g} of the patients" if facts.settings.label_fraction < 1 else ""
+    return f": {', and '.join(parts)}{part}"
+
+
+def _sources(facts: ModelFacts) -> str:
+    """Return the data with their citations, and the verb: PTB-XL is always there, since its folds validate."""
+    others = any(source not in _PTBXL_SOURCES for source in facts.data)
+    return f"{_PTBXL} and {_CHALLENGE} are" if others else f"{_PTBXL} is"
 
 
 def _limits(classes: Sequence[ClassInfo], report: Report) -> list[str]:
@@ -103,8 +154,8 @@ def _limits(classes: Sequence[ClassInfo], report: Report) -> list[str]:
         "- Labels are those of the databases: one or two readers, and classes that a source does not use at all.",
         "- New hospitals cost accuracy: figures on one database do not carry over to another.",
         "- Training records of the source ptbxl_z, where there are any, had lost their millivolts and were given "
-        "typical amplitudes, so findings defined by voltage (low QRS voltages) were learned in part from "
-        "guessed voltages.",
+        "typical amplitudes, so findings defined by voltage (low QRS voltages, hypertrophy) were learned in part "
+        "from guessed voltages.",
         "- Adults, at rest. Not validated on children, on ambulatory or exercise recordings, or on paced rhythms "
         "beyond the few in the data.",
     ]

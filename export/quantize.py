@@ -19,7 +19,7 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from ecg_edge.train.finetune import Windows
+from ecg_edge.train.windows import Windows
 
 from .onnx import INPUTS, strip
 

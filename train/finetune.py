@@ -52,6 +52,19 @@ def labelled_part(entries: tuple[RecordEntry, ...], fraction: float, seed: int) 
     return np.array([k for k, entry in enumerate(entries) if entry.patient in chosen], dtype=np.int64)
 
 
+def learned_records(
+    settings: FinetuneSettings, entries: tuple[RecordEntry, ...], counted: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """Return the numbers of the training records that a run learns from.
+
+    counted: (records, classes) of all its tasks, see `Task.training_labels`; a record that counts for nothing has
+    nothing to teach.
+    """
+    part = labelled_part(entries, settings.label_fraction, settings.seed)
+    learned: npt.NDArray[np.int64] = part[counted[part].any(axis=1)]
+    return learned
+
+
 def macro_auroc(labels: npt.NDArray[np.bool_], logits: npt.NDArray[np.float32]) -> float:
     """Return the mean AUROC of the classes with ENOUGH_POSITIVES; of all that have one where none has."""
     values, positives = metrics.auroc(labels, logits), labels.sum(axis=0)
@@ -117,9 +130,7 @@ class FinetuneRun:
         parts = [one.training_labels(train.entries) for one in tasks]
         labels = np.concatenate([part[0] for part in parts], axis=1)
         counted = np.concatenate([part[1] for part in parts], axis=1)
-        # A record that counts for nothing has nothing to teach.
-        part = labelled_part(train.entries, settings.label_fraction, settings.seed)
-        self._records = part[counted[part].any(axis=1)]
+        self._records = learned_records(settings, train.entries, counted)
         self._augmenter = Augmenter(settings.augment, contract, train, labels, counted, noise)
         self._front = front_of(settings.network.backbone)
         self._samples = round(settings.window_seconds * contract.rate)

@@ -1,18 +1,17 @@
-"""`ecg-edge export`: quantize a trained network to INT8 and write its bundle.
+"""`ecg-edge export`: quantize a trained network to INT8 and write its bundle, of one of the tasks it was trained for.
 
-The float graph is left beside the checkpoint as float.onnx. Validation records choose the layers that stay in float
-and the thresholds; with --report-fold, INT8 and float are measured on that fold, which nothing was chosen on.
+The float graph is left beside the checkpoint as float.onnx, the INT8 one as int8.onnx. Validation records choose the
+layers that stay in float and the thresholds; with --report-fold, INT8 and float are measured on that fold, which
+nothing was chosen on. Records that are not labelled for the task count in no figure.
 """
 
 import argparse
-import math
-import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,23 +20,24 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime.backends import probabilities
 from ecg_edge.runtime.bundle import Metric
 from ecg_edge.runtime.classes import ClassInfo
-from ecg_edge.runtime.contract import Contract
-from ecg_edge.train import checkpoint
 from ecg_edge.train.challenge_metric import read_weights
-from ecg_edge.train.commands.finetune import tell_broken
-from ecg_edge.train.evaluation import Report, evaluate
-from ecg_edge.train.finetune import Windows, macro_auroc, trained_network, training_labels, whole_windows
-from ecg_edge.train.labels import CLASSES, CODES
-from ecg_edge.train.records.index import build_index, split
+from ecg_edge.train.command_lines import training_commands
+from ecg_edge.train.data import open_sides
+from ecg_edge.train.distributed import World
+from ecg_edge.train.finetune import learned_records, macro_auroc
 from ecg_edge.train.records.tables import FOLDS
-from ecg_edge.train.settings import FinetuneSettings, preset_options
-from ecg_edge.train.store import RecordStore, open_store
+from ecg_edge.train.store import RecordStore
+from ecg_edge.train.tasks import ARRHYTHMIA, TASKS, Task, task
 from ecg_edge.train.thresholds import fit_challenge, fit_f1
+from ecg_edge.train.trained import Trained, read_trained
+from ecg_edge.train.windows import whole_windows
 
 from ..bundle_writer import BundleParts, write_bundle
 from ..card import ModelFacts, render
+from ..measure import Measured, measured
 from ..onnx import export_float, multiply_accumulates
-from ..quantize import Quantized, choose_calibration, graph_logits, quantize_selectively
+from ..provenance import provenance
+from ..quantize import choose_calibration, graph_logits, quantize_selectively
 
 FLOAT_GRAPH, INT8_GRAPH = "float.onnx", "int8.onnx"
 WEIGHTS = Path("scoring") / "weights.csv"  # below the data folder
@@ -50,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, required=True, metavar="DIR", help="folder with ptbxl, ptbxl_z or cinc2020 in it"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the bundle")
-    parser.add_argument("--name", default="arrhythmia", help="name of the bundle (default: arrhythmia)")
+    parser.add_argument(
+        "--task", choices=TASKS, help="whose classes the bundle has (default: the first that was trained)"
+    )
+    parser.add_argument("--name", help="name of the bundle (default: the task's)")
     parser.add_argument(
         "--cache",
         type=Path,
@@ -61,9 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--thresholds",
         choices=("challenge", "f1"),
-        default="challenge",
-        help=f"what the thresholds make best on the validation folds: the F1 of each class, or the Challenge metric "
-        f"with the reward matrix in DATA/{WEIGHTS} (default: challenge)",
+        help=f"what the thresholds make best on the validation folds: the F1 of each class, or the Challenge metric, "
+        f"which {ARRHYTHMIA.name} has (default: challenge where its reward matrix DATA/{WEIGHTS} is there, else f1)",
     )
     parser.add_argument(
         "--report-fold",
@@ -76,74 +78,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the bundle and print its figures. Raises EcgEdgeError where inputs cannot be used."""
-    trained = checkpoint.load(args.checkpoint)
-    settings, contract = FinetuneSettings.from_dict(trained["settings"]), Contract.from_dict(trained["contract"])
-    if trained["codes"] != list(CODES):
-        raise EcgEdgeError(f"{args.checkpoint} was trained on other classes than this version knows: train again")
-    network = trained_network(trained)
-
+    trained = read_trained(args.checkpoint)
+    settings, contract = trained.settings, trained.contract
+    answered = task(args.task or settings.tasks[0])
+    network = trained.for_task(answered.name)
+    _check(trained, args.report_fold)
     weights_path = args.data / WEIGHTS
-    weights = read_weights(weights_path) if weights_path.is_file() else None
-    if weights is None and args.thresholds == "challenge":
-        raise EcgEdgeError(f"no reward matrix {weights_path}: fetch it, or use --thresholds f1")
-
-    report_folds = () if args.report_fold is None else (args.report_fold,)
-    index = build_index(args.data, settings.sources)
-    sides = split(index, settings.train_folds, settings.valid_folds, report_folds)
-    progress = sys.stderr.isatty()
-    train = open_store(sides.train, contract, args.cache, progress)
-    valid = open_store(sides.valid, contract, args.cache, progress)
-    tell_broken((*index.broken, *train.broken, *valid.broken))
-    calibration, validation = _calibration(train, contract), whole_windows(valid, contract)
+    weights = read_weights(weights_path) if answered is ARRHYTHMIA and weights_path.is_file() else None
+    goal = _goal(args.thresholds, answered, weights is not None, weights_path)
 
     folder = args.checkpoint.parent
     float_graph, int8_graph = folder / FLOAT_GRAPH, folder / INT8_GRAPH
     export_float(network, contract, float_graph)
+
+    folds = (settings.train_folds, settings.valid_folds, () if args.report_fold is None else (args.report_fold,))
+    progress = sys.stderr.isatty()
+    sides = open_sides(args.data, settings.sources, *folds, contract, args.cache, World(), progress)
+    valid = measured(sides.valid, answered, f"fold {_list(settings.valid_folds)}, thresholds fitted here")
+    if (valid.labels.all(axis=0) | ~valid.labels.any(axis=0)).all():
+        raise EcgEdgeError("no class has records with and without it in the validation folds: add records to --data")
+    shown = [valid]
+    if args.report_fold is not None:
+        shown.append(measured(sides.test, answered, f"fold {args.report_fold}, patients apart"))
+
+    learned = _learned(trained, sides.train)
+    chosen = _calibration(answered, sides.train, learned)
     quantized = quantize_selectively(
-        float_graph, int8_graph, calibration, validation, lambda logits: macro_auroc(validation.labels, logits)
+        float_graph,
+        int8_graph,
+        whole_windows(sides.train, contract, chosen),
+        valid.windows,
+        lambda logits: macro_auroc(valid.labels, logits),
     )
-
-    p = probabilities(graph_logits(int8_graph, validation))
-    fitted = (
-        fit_f1(validation.labels, p)
-        if args.thresholds == "f1" or weights is None
-        else fit_challenge(validation.labels, p, weights)
-    )
-    classes = [replace(info, threshold=round(float(t), 4)) for info, t in zip(CLASSES, fitted.values, strict=True)]
-
-    measured = [_Measured(valid, validation, "ptbxl", f"fold {_list(settings.valid_folds)}, thresholds fitted here")]
-    if report_folds:
-        report_store = open_store(sides.test, contract, args.cache, progress)
-        tell_broken(report_store.broken)
-        windows = whole_windows(report_store, contract)
-        measured.append(_Measured(report_store, windows, "ptbxl", f"fold {args.report_fold}, patients apart"))
+    classes = _classes(answered, valid, int8_graph, weights if goal == "challenge" else None)
     reports = [
-        (m, kind, m.report(graph, classes, weights))
-        for m in measured
+        (one, kind, one.report(graph, classes, weights))
+        for one in shown
         for kind, graph in (("int8", int8_graph), ("float", float_graph))
     ]
-    metrics = [figure for m, kind, report in reports for figure in _figures(m, kind, report)]
+    metrics = [figure for one, kind, report in reports for figure in one.figures(kind, report)]
     facts = ModelFacts(
-        name=args.name,
+        name=args.name or answered.name,
+        task=answered.name,
+        settings=settings,
+        pretrained=trained.init is not None,
+        thresholds=goal,
         parameters=network.parameters_count(),
         multiply_accumulates=multiply_accumulates(float_graph),
         model_bytes=int8_graph.stat().st_size,
-        data=dict(sorted(_by_source(train).items())),
-        train_folds=settings.train_folds,
-        valid_folds=settings.valid_folds,
+        data=dict(sorted(Counter(sides.train.entries[k].source for k in learned).items())),
         float_nodes=quantized.float_nodes,
     )
     final, _, card_report = reports[-2]  # the INT8 graph on the last set measured
     written = write_bundle(
         BundleParts(
-            name=args.name,
+            name=facts.name,
             version=version("ecg-edge"),
             classes=classes,
             contract=contract,
             model=int8_graph.read_bytes(),
             card=render(facts, classes, metrics, card_report, f"{final.data}, {final.split}"),
             metrics=metrics,
-            provenance=_provenance(args, trained, facts, quantized),
+            provenance=provenance(trained, facts, quantized, args.report_fold),
         ),
         args.out,
     )
@@ -154,77 +150,55 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-class _Measured:
-    """A set of records to measure on."""
-
-    def __init__(self, store: RecordStore, windows: Windows, data: str, split: str) -> None:
-        self.store, self.windows, self.data, self.split = store, windows, data, split
-
-    def report(self, graph: Path, classes: Sequence[ClassInfo], weights: npt.NDArray[np.float64] | None) -> Report:
-        """Return the report of a graph with the classes' thresholds."""
-        p = probabilities(graph_logits(graph, self.windows))
-        decisions = p > np.array([info.threshold for info in classes])
-        return evaluate(classes, self.windows.labels, decisions, p, [e.patient for e in self.store.entries], weights)
-
-
-def _figures(measured: _Measured, kind: str, report: Report) -> list[Metric]:
-    least = f"at least {report.min_positives} positives: {report.classes_averaged} classes"
-    found = [(f"macro_auroc ({kind}; {least})", report.macro_auroc)]
-    if report.challenge is not None:
-        found.append((f"challenge_metric ({kind})", report.challenge))
-    where = f"{measured.split}, {report.records} records"
-    return [
-        Metric(measured.data, where, name, *(round(v, 4) for v in (f.value, f.low, f.high)))
-        for name, f in found
-        if not math.isnan(f.value)  # no class has enough positives
-    ]
+def _check(trained: Trained, report_fold: int | None) -> None:
+    """Raise EcgEdgeError for what would fail, or lead astray, after minutes of work."""
+    training_commands(trained)
+    seconds = trained.settings.window_seconds
+    if trained.settings.network.backbone == "edge" and seconds != trained.contract.window_seconds:
+        raise EcgEdgeError(
+            f"the network was trained on windows of {seconds:g} s, and devices give it "
+            f"{trained.contract.window_seconds} s: train with --set window_seconds={trained.contract.window_seconds}"
+        )
+    if trained.init is not None and report_fold in trained.init["settings"]["folds"]:
+        raise EcgEdgeError(f"fold {report_fold} was pretrained on: report on another one, or pretrain without it")
 
 
-def _calibration(train: RecordStore, contract: Contract) -> Windows:
-    labels, _ = training_labels(train.entries)
-    chosen = choose_calibration(labels, [entry.source for entry in train.entries])
-    return whole_windows(train, contract, [int(k) for k in chosen])
+def _goal(asked: str | None, answered: Task, matrix: bool, path: Path) -> str:
+    """Return what thresholds are fitted for; raises EcgEdgeError where that needs a reward matrix that is not there."""
+    if matrix or asked == "f1":
+        return asked or "challenge"
+    if answered is not ARRHYTHMIA:
+        if asked == "challenge":
+            raise EcgEdgeError(f"the Challenge metric is not defined for {answered.name}: use --thresholds f1")
+        return "f1"
+    if asked == "challenge":
+        raise EcgEdgeError(f"no reward matrix {path}: fetch it, or use --thresholds f1")
+    print(f"no reward matrix {path}: thresholds are fitted for the F1 of each class", file=sys.stderr)
+    return "f1"
 
 
-def _by_source(store: RecordStore) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for entry in store.entries:
-        counts[entry.source] = counts.get(entry.source, 0) + 1
-    return counts
+def _learned(trained: Trained, store: RecordStore) -> list[int]:
+    counted = np.concatenate([one.training_labels(store.entries)[1] for one in trained.tasks], axis=1)
+    return learned_records(trained.settings, store.entries, counted).tolist()
 
 
-def _provenance(
-    args: argparse.Namespace, trained: dict[str, Any], facts: ModelFacts, quantized: Quantized
-) -> dict[str, Any]:
-    options = preset_options(FinetuneSettings.from_dict(trained["settings"])) or ["--preset", "SETTINGS.toml"]
-    packages = ("torch", "onnx", "onnxruntime", "numpy")
-    return {
-        "commands": [
-            shlex.join(["ecg-edge", "finetune", "--data", "DIR", *options, "--out", "RUN"]),
-            shlex.join(["ecg-edge", "export", "--checkpoint", "RUN/best.pt", "--data", "DIR", *_export_options(args)]),
-        ],
-        "settings": trained["settings"],
-        "history": {
-            "epochs": len(trained["history"]),
-            "validation_macro_auroc": round(trained["history"][-1]["valid_macro_auroc"], 4),
-        },
-        "training_records": facts.data,
-        "parameters": facts.parameters,
-        "multiply_accumulates": facts.multiply_accumulates,
-        "quantization": {k: _rounded(v) for k, v in asdict(quantized).items()},
-        "versions": {package: version(package) for package in packages},
-    }
+def _calibration(answered: Task, store: RecordStore, learned: Sequence[int]) -> list[int]:
+    """Return the records whose windows give the ranges of activations; labels that were not learned choose nothing."""
+    labels, _ = answered.training_labels(store.entries)
+    used = np.zeros_like(labels)
+    used[learned] = labels[learned]
+    return [int(k) for k in choose_calibration(used, [entry.source for entry in store.entries])]
 
 
-def _export_options(args: argparse.Namespace) -> list[str]:
-    options = ["--name", args.name, "--thresholds", args.thresholds, "--out", "BUNDLE"]
-    return options if args.report_fold is None else [*options, "--report-fold", str(args.report_fold)]
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _rounded(v) for k, v in value.items()}
-    return round(value, 5) if isinstance(value, float) else value
+def _classes(
+    answered: Task, valid: Measured, graph: Path, weights: npt.NDArray[np.float64] | None
+) -> tuple[ClassInfo, ...]:
+    """Return the task's classes with thresholds for the graph, for the Challenge metric or without weights for F1."""
+    p = probabilities(graph_logits(graph, valid.windows))
+    fitted = fit_f1(valid.labels, p) if weights is None else fit_challenge(valid.labels, p, weights)
+    return tuple(
+        replace(info, threshold=round(float(t), 4)) for info, t in zip(answered.classes, fitted.values, strict=True)
+    )
 
 
 def _list(numbers: Sequence[int]) -> str:

@@ -109,6 +109,15 @@ def test_every_package_is_listed() -> None:
     assert not lost, "a folder without __init__.py is not installed"
 
 
+def test_every_preset_is_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["ecg_edge.train"]
+    installed = {path for pattern in patterns for path in (ROOT / "train").glob(pattern)}
+    presets = set((ROOT / "train" / "presets").rglob("*.toml"))
+    assert {path.parent.name for path in presets} == {"finetune", "pretrain"}
+    assert presets <= installed
+
+
 def test_every_command_is_there() -> None:
     from ecg_edge.runtime.cli.main import COMMANDS
 

@@ -15,9 +15,9 @@ from ecg_edge.export.quantize import graph_logits, quantize  # noqa: E402
 from ecg_edge.firmware_bridge.errors import EcgEdgeError  # noqa: E402
 from ecg_edge.runtime.contract import Contract  # noqa: E402
 from ecg_edge.runtime.stft import Stft  # noqa: E402
-from ecg_edge.train.finetune import Windows, predict_logits  # noqa: E402
 from ecg_edge.train.networks import size  # noqa: E402
 from ecg_edge.train.networks.model import FUSIONS, FusionNet, NetworkSettings  # noqa: E402
+from ecg_edge.train.windows import Windows, predict_logits  # noqa: E402
 
 CONTRACT = Contract()
 CLASSES = 5
@@ -39,7 +39,7 @@ def windows() -> Windows:
     signal[1, 2:] = 0  # two leads
     signal[2, :, :400] = 0  # six seconds
     signal[3] = 0
-    return Windows(signal, Stft(CONTRACT).frames(signal), np.zeros((6, CLASSES), dtype=np.bool_))
+    return Windows(signal, Stft(CONTRACT).frames(signal))
 
 
 def one(windows: Windows) -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,8 +20,8 @@ from ecg_edge.export.quantize import (  # noqa: E402
 )
 from ecg_edge.runtime.contract import Contract  # noqa: E402
 from ecg_edge.runtime.stft import Stft  # noqa: E402
-from ecg_edge.train.finetune import Windows  # noqa: E402
 from ecg_edge.train.networks.model import FusionNet, NetworkSettings  # noqa: E402
+from ecg_edge.train.windows import Windows  # noqa: E402
 
 CONTRACT = Contract()
 CLASSES = 4
@@ -40,8 +40,7 @@ SMALL = NetworkSettings(
 def windows() -> Windows:
     rng = np.random.default_rng(0)
     signal = (rng.standard_normal((24, 12, CONTRACT.window)) * rng.uniform(20, 900, (24, 12, 1))).astype(np.int16)
-    labels = rng.random((24, CLASSES)) < 0.4
-    return Windows(signal, Stft(CONTRACT).frames(signal), labels)
+    return Windows(signal, Stft(CONTRACT).frames(signal))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,71 @@
+"""The command lines that repeat a training run, from what its checkpoint says of it."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .selfdistill.run import RESULT
+from .selfdistill.settings import PretrainSettings
+from .settings import from_table, preset_names, read_preset, to_table
+from .trained import Trained
+
+_TOML_WORDS = ("true", "false", "inf", "nan")  # what would not be taken for text without quotation marks
+
+
+def preset_options(command: str, settings: Any) -> list[str]:
+    """Return `--preset` and `--set` options with which `command` has exactly `settings`.
+
+    command: `finetune` or `pretrain`; settings: the dataclass of its settings. The preset is the one from which
+    fewest settings differ, the first by name of several.
+    """
+    wanted = to_table(settings)
+    found = {
+        name: list(_differences(to_table(read_preset(type(settings), command, name)), wanted))
+        for name in preset_names(command)
+    }
+    name = min(found, key=lambda preset: len(found[preset]))
+    return ["--preset", name, *(word for assignment in found[name] for word in ("--set", assignment))]
+
+
+def training_commands(
+    trained: Trained, data: str = "DIR", out: str = "RUN", pretrained: str = "PRETRAINED"
+) -> list[str]:
+    """Return the shell lines that train such a network: `pretrain` where it did not start at random, and `finetune`.
+
+    data, out, pretrained: what the folders of the data and of both runs are called there. Raises SettingsError where
+    the pretraining was of another version's settings.
+    """
+    finetune = ["ecg-edge", "finetune", "--data", "DIR", *preset_options("finetune", trained.settings)]
+    if trained.init is None:
+        return [shlex.join([*finetune, "--out", "RUN"])]
+    before = from_table(PretrainSettings, trained.init["settings"])
+    pretrain = ["ecg-edge", "pretrain", "--data", "DIR", *preset_options("pretrain", before), "--out", "PRETRAINED"]
+    return [
+        shlex.join(pretrain),
+        shlex.join([*finetune, "--init", f"PRETRAINED/{RESULT}", "--out", "RUN"]),
+    ]
+
+
+def _differences(base: Mapping[str, Any], wanted: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """Yield `a.b=value` for each value of `wanted` that `base` has otherwise."""
+    for key, value in wanted.items():
+        if isinstance(value, dict):
+            yield from _differences(base[key], value, f"{where}{key}.")
+        elif value != base[key]:
+            yield f"{where}{key}={_as_toml(value)}"
+
+
+def _as_toml(value: Any) -> str:
+    """Return a value of `to_table` as `settings.override` reads it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(_quoted(item) if isinstance(item, str) else _as_toml(item) for item in value)}]"
+    if isinstance(value, str):
+        return value if value.isidentifier() and value not in _TOML_WORDS else _quoted(value)
+    return repr(value)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
