@@ -81,7 +81,7 @@ def _build(kind: type[T], data: Mapping[str, Any], where: str) -> T:
     unknown = sorted(set(data) - {f.name for f in known})
     if unknown:
         raise SettingsError(f"unknown setting {where}{unknown[0]}: one of {', '.join(f.name for f in known)}")
-    missing = [f.name for f in known if f.name not in data and f.default is MISSING]
+    missing = [f.name for f in known if f.name not in data and f.default is MISSING and f.default_factory is MISSING]
     if missing:
         raise SettingsError(f"missing setting {where}{missing[0]}")
     return kind(**{key: _value(hints[key], value, f"{where}{key}") for key, value in data.items()})
