@@ -65,8 +65,6 @@ class StepBatch:
 
     rows: Batch
     """Its windows."""
-    spectrogram: npt.NDArray[np.generic]
-    """Their spectrograms as the network takes them."""
     targets: npt.NDArray[np.float32]
     """Of the whole step's windows, (records, classes)."""
     counted: npt.NDArray[np.float32]
@@ -120,19 +118,19 @@ class FinetuneRun:
         # A record that counts for nothing has nothing to teach.
         part = labelled_part(train.entries, settings.label_fraction, settings.seed)
         self._records = part[counted[part].any(axis=1)]
-        self._augmenter = Augmenter(settings.augment, contract, train, labels, counted, noise)
-        self._front = front_of(settings.network.backbone)
+        backbone = settings.network.backbone
+        self._augmenter = Augmenter(settings.augment, contract, train, labels, counted, noise, backbone)
         self._samples = round(settings.window_seconds * contract.rate)
 
         self.network = FusionNet(settings.network, len(contract.leads), labels.shape[1])
-        if settings.network.backbone == "paper":
+        if backbone == "paper":
             standardize(self.network, train, self._samples)
         if init is not None:
             init.check_unseen(valid.entries)
             init.load_into(self.network)
         if settings.frozen:
             if init is None:
-                measure_batch_norm(self.network, train, self._records, contract, self._front, self._samples)
+                measure_batch_norm(self.network, train, self._records, contract, front_of(backbone), self._samples)
             for branch in self._branches():
                 branch.requires_grad_(False)
         sizes = tuple(len(one.classes) for one in tasks)
@@ -154,9 +152,7 @@ class FinetuneRun:
         self.steps_per_epoch = max(settings.least_steps, -(-len(self._records) // settings.batch_size))
         self._rates = one_cycle(settings.learning_rate, settings.warmup_fraction, self.epochs * self.steps_per_epoch)
 
-        self._valid = network_windows(
-            valid, contract, settings.network.backbone, settings.window_seconds, settings.stride_seconds
-        )
+        self._valid = network_windows(valid, contract, backbone, settings.window_seconds, settings.stride_seconds)
         self._valid_labels = [(one.known(valid.entries), one.labels(valid.entries)) for one in tasks]
 
     def _branches(self) -> list[nn.Module]:
@@ -179,7 +175,7 @@ class FinetuneRun:
             rng = np.random.default_rng([s.seed, epoch, number])
             draw = self._augmenter.draw(self._records[numbers], rng, self._samples)
             rows = self._augmenter.render(draw, self.world.rows(len(numbers)))
-            return StepBatch(rows, self._front(rows.signal, rows.spectrogram), *self._augmenter.targets(draw))
+            return StepBatch(rows, *self._augmenter.targets(draw))
 
         return epoch_items(make, len(self._records), self.steps_per_epoch, s.batch_size, s.seed, epoch, first)
 
@@ -204,7 +200,7 @@ class FinetuneRun:
                 with autocast(self._precision, device):
                     logits, alone, projected = self._parallel(
                         signal_tensor(batch.rows.signal[part], device),
-                        spectrogram_tensor(batch.spectrogram[part], device),
+                        spectrogram_tensor(batch.rows.spectrogram[part], device),
                         keep[mine],
                     )
                 loss = self.loss(logits.float(), targets[mine], counted[mine], totals)
