@@ -93,9 +93,9 @@ class PretrainRun:
             {name: Centre(settings.projector.prototypes, settings.centre_momentum) for name in settings.modalities}
         ).to(world.device)
         self._parallel = world.parallel(self.student)
-        self._optimizer = torch.optim.AdamW(
-            decay_groups(self.student.parameters(), 1.0), lr=1.0, fused=world.device.type in ("cpu", "cuda")
-        )
+        groups = decay_groups(self.student.parameters(), 1.0)
+        self._decaying = [group["weight_decay"] > 0 for group in groups]
+        self._optimizer = torch.optim.AdamW(groups, lr=1.0, fused=world.device.type in ("cpu", "cuda"))
         self._watches = {name: Watch() for name in settings.modalities}
         self.epochs = settings.epochs
         self.steps_per_epoch = -(-records // settings.batch_size)
@@ -130,19 +130,20 @@ class PretrainRun:
         """Take one step."""
         s, epoch = self.settings, number // self.steps_per_epoch
         set_rate(self._optimizer, float(self.rates[number]))
-        for group in self._optimizer.param_groups:
-            group["weight_decay"] = float(self.decays[number]) if group["weight_decay"] > 0 else 0.0
+        for group, decays in zip(self._optimizer.param_groups, self._decaying, strict=True):
+            group["weight_decay"] = float(self.decays[number]) if decays else 0.0
         temperature = self.teacher_temperature(epoch)
         rows = self.world.rows(batch.records)
         self._optimizer.zero_grad(set_to_none=True)
         parts = [part for part in np.array_split(np.arange(len(rows)), s.accumulate) if len(part)]
         line: Line = {}
+        taught: dict[str, list[torch.Tensor]] = {name: [] for name in s.modalities}
         for k, part in enumerate(parts):
             groups = [self._tensors(v, len(rows), part) for v in (batch.long, batch.short) if v is not None]
             share = len(part) * self.world.size / batch.records
             wait = self.world.size > 1 and k < len(parts) - 1
             with self._parallel.no_sync() if wait else torch.enable_grad():  # type: ignore[operator]
-                loss, found = self._losses(groups, temperature, len(part))
+                loss, found = self._losses(groups, temperature, len(part), taught)
                 (loss * share).backward()
             for name, value in found.items():
                 line[name] = line.get(name, 0.0) + value * len(part) / batch.records
@@ -153,13 +154,15 @@ class PretrainRun:
         nn.utils.clip_grad_norm_(self.student.parameters(), s.gradient_norm)
         self._optimizer.step()
         follow(self.teacher, self.student, float(self.momenta[number]))
+        for name, scores in taught.items():  # once a step, however many parts it has
+            self.centres[name].update(torch.cat(scores), self.world)
         total = self.world.sum(torch.tensor(list(line.values()), device=self.world.device))
         return dict(zip(line, total.tolist(), strict=True))
 
     def _losses(
-        self, groups: list[dict[str, torch.Tensor]], temperature: float, n: int
+        self, groups: list[dict[str, torch.Tensor]], temperature: float, n: int, scored: dict[str, list[torch.Tensor]]
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        """Return the loss over views of `n` records, and its parts."""
+        """Return the loss over views of `n` records, and its parts; add the teachers' scores to `scored`."""
         s = self.settings
         with autocast(self._precision, self.world.device):
             with torch.no_grad():
@@ -172,7 +175,7 @@ class PretrainRun:
             scores = answer["own"][0]
             targets[name] = teacher_targets(scores, self.centres[name].value, temperature)
             found |= {f"{name}_{k}": v for k, v in asdict(signs(targets[name], learned[name]["features"][0])).items()}
-            self.centres[name].update(scores, self.world)
+            scored[name].append(scores)
         for name, answer in learned.items():
             own = [view for group in answer["own"] for view in group.split(n)]
             loss = agreement(own, list(targets[name].split(n)), s.student_temperature)
