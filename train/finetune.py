@@ -34,7 +34,7 @@ from .networks.standardization import standardize
 from .optimizer import autocast, decay_groups, follow, one_cycle, resolve_precision, set_rate
 from .pretrained import Pretrained, measure_batch_norm
 from .records.entry import RecordEntry
-from .settings import to_table
+from .settings import require, to_table
 from .store import RecordStore
 from .tasks import task
 from .threads import set_threads
@@ -154,6 +154,11 @@ class FinetuneRun:
 
         self._valid = network_windows(valid, contract, backbone, settings.window_seconds, settings.stride_seconds)
         self._valid_labels = [(one.known(valid.entries), one.labels(valid.entries)) for one in tasks]
+        for one, (known, truth) in zip(tasks, self._valid_labels, strict=True):
+            some = truth[known].any(axis=0) & ~truth[known].all(axis=0)
+            require(
+                bool(some.any()), f"valid_folds: no class of {one.name} is in some of their records and not in others"
+            )
 
     def _branches(self) -> list[nn.Module]:
         return [branch for branch in (self.network.time, self.network.spectrogram) if branch is not None]
