@@ -34,7 +34,7 @@ from .networks.standardization import standardize
 from .optimizer import autocast, decay_groups, follow, one_cycle, resolve_precision, set_rate
 from .pretrained import Pretrained, measure_batch_norm
 from .records.entry import RecordEntry
-from .settings import to_table
+from .settings import require, to_table
 from .store import RecordStore
 from .tasks import task
 from .threads import set_threads
@@ -78,8 +78,6 @@ class StepBatch:
 
     rows: Batch
     """Its windows."""
-    spectrogram: npt.NDArray[np.generic]
-    """Their spectrograms as the network takes them."""
     targets: npt.NDArray[np.float32]
     """Of the whole step's windows, (records, classes)."""
     counted: npt.NDArray[np.float32]
@@ -131,19 +129,19 @@ class FinetuneRun:
         labels = np.concatenate([part[0] for part in parts], axis=1)
         counted = np.concatenate([part[1] for part in parts], axis=1)
         self._records = learned_records(settings, train.entries, counted)
-        self._augmenter = Augmenter(settings.augment, contract, train, labels, counted, noise)
-        self._front = front_of(settings.network.backbone)
+        backbone = settings.network.backbone
+        self._augmenter = Augmenter(settings.augment, contract, train, labels, counted, noise, backbone)
         self._samples = round(settings.window_seconds * contract.rate)
 
         self.network = FusionNet(settings.network, len(contract.leads), labels.shape[1])
-        if settings.network.backbone == "paper":
+        if backbone == "paper":
             standardize(self.network, train, self._samples)
         if init is not None:
             init.check_unseen(valid.entries)
             init.load_into(self.network)
         if settings.frozen:
             if init is None:
-                measure_batch_norm(self.network, train, self._records, contract, self._front, self._samples)
+                measure_batch_norm(self.network, train, self._records, contract, front_of(backbone), self._samples)
             for branch in self._branches():
                 branch.requires_grad_(False)
         weights = rare_weights(labels[self._records], settings.rare_power, settings.rare_limit)
@@ -165,10 +163,13 @@ class FinetuneRun:
         self.steps_per_epoch = max(settings.least_steps, -(-len(self._records) // settings.batch_size))
         self._rates = one_cycle(settings.learning_rate, settings.warmup_fraction, self.epochs * self.steps_per_epoch)
 
-        self._valid = network_windows(
-            valid, contract, settings.network.backbone, settings.window_seconds, settings.stride_seconds
-        )
+        self._valid = network_windows(valid, contract, backbone, settings.window_seconds, settings.stride_seconds)
         self._valid_labels = [(one.known(valid.entries), one.labels(valid.entries)) for one in tasks]
+        for one, (known, truth) in zip(tasks, self._valid_labels, strict=True):
+            some = truth[known].any(axis=0) & ~truth[known].all(axis=0)
+            require(
+                bool(some.any()), f"valid_folds: no class of {one.name} is in some of their records and not in others"
+            )
 
     def _branches(self) -> list[nn.Module]:
         return [branch for branch in (self.network.time, self.network.spectrogram) if branch is not None]
@@ -190,7 +191,7 @@ class FinetuneRun:
             rng = np.random.default_rng([s.seed, epoch, number])
             draw = self._augmenter.draw(self._records[numbers], rng, self._samples)
             rows = self._augmenter.render(draw, self.world.rows(len(numbers)))
-            return StepBatch(rows, self._front(rows.signal, rows.spectrogram), *self._augmenter.targets(draw))
+            return StepBatch(rows, *self._augmenter.targets(draw))
 
         return epoch_items(
             make, len(self._records), self.steps_per_epoch, s.batch_size, s.seed, epoch, first, self.meter
@@ -218,7 +219,7 @@ class FinetuneRun:
                 with autocast(self._precision, device):
                     logits, alone, projected = self._parallel(
                         signal_tensor(batch.rows.signal[part], device),
-                        spectrogram_tensor(batch.spectrogram[part], device),
+                        spectrogram_tensor(batch.rows.spectrogram[part], device),
                         keep[mine],
                     )
                 loss = self.loss(logits.float(), targets[mine], counted[mine], total)

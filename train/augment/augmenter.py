@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ecg_edge.firmware_bridge.leads import LEADS
 from ecg_edge.runtime.contract import Contract
 
+from ..networks.front import front_of
 from ..store import RecordStore
 from . import levels
 from .leads import draw_leads
@@ -37,8 +38,8 @@ class Batch:
 
     signal: npt.NDArray[np.int16]
     """(N, leads, samples) in microvolts; a dropped lead is zero."""
-    spectrogram: npt.NDArray[np.uint8]
-    """(N, leads, bins, frames)."""
+    spectrogram: npt.NDArray[np.generic]
+    """(N, leads, bins, frames), as the network takes it."""
     targets: Floats
     """(N, classes), in [0, 1]; between them for mixed windows."""
     counted: Floats
@@ -82,10 +83,13 @@ class Augmenter:
         labels: Bools,
         counted: Bools,
         noise: Mapping[str, NoiseRecording] | None = None,
+        backbone: str = "edge",
     ) -> None:
         """Take the records of `store` with `labels` and `counted`, bool (records, classes) both.
 
-        noise: recordings `ma` and `bw`. Raises AugmentError for settings that cannot be followed or lack theirs.
+        noise: recordings `ma` and `bw`; backbone: of the network, since the paper's takes a spectrogram of its own,
+        computed from the augmented signal (windows may then be of any length). Raises AugmentError for settings that
+        cannot be followed or lack their recordings.
         """
         settings.check()
         self._settings = settings
@@ -94,6 +98,7 @@ class Augmenter:
         self._labels = labels.astype(np.float32)
         self._counted = counted.astype(np.float32)
         self._noise = dict(noise or {})
+        self._front = None if backbone == "edge" else front_of(backbone)
         for name, probability in (("ma", settings.noise_probability), ("bw", settings.wander_probability)):
             if probability > 0 and name not in self._noise:
                 raise AugmentError(f"noise is to be added, but its recording {name} was not given")
@@ -163,14 +168,15 @@ class Augmenter:
         """Return the windows of some rows of a draw, of all by default."""
         rows = np.arange(len(draw.records)) if rows is None else np.asarray(rows)
         x, power, pads = self._pieces(draw, rows)
-        heard: Bools = np.abs(x).max(axis=2) > 0  # a lead that its record has not stays zero through what follows
+        heard = np.abs(x).max(axis=2) > 0  # a lead that its record has not stays zero through what follows
         gain = draw.log_gain[rows]
         if gain.any():
             x *= np.exp(gain)[:, :, np.newaxis]
             levels.shift(power, levels.steps_of_gain(gain, self._contract))
-        for row in map(int, np.flatnonzero(draw.disturbed[rows].any(axis=1))):
-            number = rows[row]
-            self._disturb(x[row], power[row], draw.disturbed[number], np.random.default_rng(draw.seeds[number]))
+        what = draw.disturbed[rows]
+        generators = {k: np.random.default_rng(draw.seeds[rows[k]]) for k in map(int, np.flatnonzero(what.any(axis=1)))}
+        for row, rng in generators.items():
+            self._disturb(x[row], power[row], what[row], rng)
         kept = draw.kept[rows] & heard
         # A window without any lead left teaches nothing but the class frequencies: it keeps those it had.
         kept = np.where(np.any(kept, axis=1, keepdims=True), kept, heard)
@@ -180,22 +186,26 @@ class Augmenter:
             x[row, :, : pads[row]] = 0  # where there is no record there is no noise either
             power[row, :, :, : max(0, (pads[row] - straddling + hop - 1) // hop)] = 0
         np.clip(np.rint(x, out=x), -LARGEST, LARGEST, out=x)
+        signal = x.astype(np.int16)
+        image = power.astype(np.uint8) if self._front is None else self._front(signal, np.zeros(0, dtype=np.uint8))
+        for row, rng in generators.items():
+            self._mask(image[row], what[row], rng)
         targets, counted = self.targets(draw)
-        return Batch(x.astype(np.int16), power.astype(np.uint8), targets[rows], counted[rows])
+        return Batch(signal, image, targets[rows], counted[rows])
 
     def _pieces(self, draw: Draw, rows: npt.NDArray[np.integer]) -> tuple[Floats, levels.Levels, npt.NDArray[np.int64]]:
         """Return signal, log power and the zeros on the left of rows, cut from their records and mixed."""
         partners = draw.other[rows]
         needed, place = np.unique(np.concatenate((rows, partners)), return_inverse=True)
         c = self._contract
-        frames = (draw.samples - c.stft_length) // c.stft_hop + 1
+        frames = self._frames(draw.samples)
         x = np.zeros((len(needed), len(LEADS), draw.samples), dtype=np.float32)
         power = np.zeros((len(needed), len(LEADS), c.stft_bins, frames), dtype=np.int16)
         for k, row in enumerate(needed):
             record, length = int(draw.records[row]), int(draw.lengths[row])
             signal, stored = self._store.signal(record), self._store.frames(record)
             first = int(draw.places[row] * ((signal.shape[1] - length) // c.stft_hop + 1))
-            count = (length - c.stft_length) // c.stft_hop + 1
+            count = self._frames(length)
             start = first * c.stft_hop
             x[k, :, draw.samples - length :] = signal[:, start : start + length]
             power[k, :, :, frames - count :] = stored[:, :, first : first + count]
@@ -213,10 +223,14 @@ class Augmenter:
         left = np.where(weight < 1, np.minimum(pads[rows], pads[partners]), pads[rows])
         return mine, spectrum, left
 
+    def _frames(self, samples: int) -> int:
+        """Return the frames of log power that are kept up with: none where the front makes its own."""
+        return 0 if self._front is not None else (samples - self._contract.stft_length) // self._contract.stft_hop + 1
+
     def _disturb(self, x: Floats, power: levels.Levels, what: Bools, rng: np.random.Generator) -> None:
-        """Add noise to one window (leads, samples), take stretches out of it, and mask its log power, in place."""
+        """Add noise to one window (leads, samples) and its log power, and take stretches out of it, in place."""
         s = self._settings
-        muscle, wander, white, timeout, time_mask, frequency_mask = what
+        muscle, wander, white, timeout = what[:4]
         if muscle:
             self._add_recorded(x, power, "ma", s.noise_snr_db, rng)
         if wander:
@@ -229,20 +243,23 @@ class Augmenter:
             levels.add_powers(power, np.broadcast_to(level, power.shape), self._sum_table)
         if timeout:
             self._time_out(x, power, rng)
-        frames, bins = power.shape[2], power.shape[1]
-        if time_mask:
+
+    def _mask(self, image: npt.NDArray[np.generic], what: Bools, rng: np.random.Generator) -> None:
+        """Mask the spectrogram (leads, bins, frames) of one window in place: last of all, so that nothing fills it."""
+        s, (_, bins, frames) = self._settings, image.shape
+        if what[4]:
             start, stop = _span(frames, s.time_mask_fraction, rng)
-            power[:, :, start:stop] = 0
-        if frequency_mask:
+            image[:, :, start:stop] = 0
+        if what[5]:
             start, stop = _span(bins, s.frequency_mask_fraction, rng)
-            power[:, start:stop] = 0
+            image[:, start:stop] = 0
 
     def _add_recorded(
         self, x: Floats, power: levels.Levels, name: str, snr_db: tuple[float, ...], rng: np.random.Generator
     ) -> None:
         sigma = x.std(axis=1) * 10 ** (-rng.uniform(snr_db[0], snr_db[1], len(x)) / 20)
         sigma = np.maximum(sigma, 1e-3).astype(np.float32)
-        noise, noise_power = self._noise[name].piece(x.shape[1], len(x), rng)
+        noise, noise_power = self._noise[name].piece(x.shape[1], len(x), rng, power.shape[2])
         x += sigma[:, np.newaxis] * noise
         steps = levels.steps_of_gain(np.log(sigma), self._contract)
         noise_power += steps[:, np.newaxis, np.newaxis]

@@ -37,14 +37,15 @@ class NoiseRecording:
         self._powers = Stft(contract).frames(np.ascontiguousarray(signal)).astype(np.int16) + down
         self.channels, self.samples = signal.shape
 
-    def piece(self, length: int, leads: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], levels.Levels]:
-        """Return noise for some leads: float32 (leads, length) and its log power (leads, bins, frames).
+    def piece(
+        self, length: int, leads: int, rng: np.random.Generator, frames: int
+    ) -> tuple[npt.NDArray[np.float32], levels.Levels]:
+        """Return noise for some leads: float32 (leads, length) and log power (leads, bins, frames) of its beginning.
 
         Each lead gets its own stretch of a random channel, so that leads are disturbed independently of each other.
         Scaled to one microvolt.
         """
         hop = self._contract.stft_hop
-        frames = (length - self._contract.stft_length) // hop + 1
         starts = rng.integers(0, (self.samples - length) // hop, leads)
         channels = rng.integers(0, self.channels, leads)
         signal = np.empty((leads, length), dtype=np.float32)

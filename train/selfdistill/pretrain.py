@@ -9,7 +9,6 @@ from ecg_edge.runtime.contract import Contract
 
 from ..augment.augmenter import Augmenter
 from ..distributed import World
-from ..networks.front import front_of
 from ..networks.model import FusionNet
 from ..networks.standardization import standardize
 from ..store import RecordStore
@@ -31,10 +30,10 @@ def prepare(
     torch.manual_seed(settings.seed)
     nothing = np.zeros((len(store.entries), 0), dtype=np.bool_)
     long, short = (
-        Augmenter(views.augment, contract, store, nothing, nothing, noise)
+        Augmenter(views.augment, contract, store, nothing, nothing, noise, settings.network.backbone)
         for views in (settings.global_views, settings.local_views)
     )
-    maker = ViewMaker(settings, contract, long, short, front_of(settings.network.backbone))
+    maker = ViewMaker(settings, contract, long, short)
     network = FusionNet(settings.network, len(contract.leads), 1)
     if settings.network.backbone == "paper":
         standardize(network, store, round(settings.window_seconds * contract.rate))

@@ -35,7 +35,7 @@ class Learner(nn.Module):
 
     def __init__(self, branch: nn.Module, features: int, settings: PretrainSettings) -> None:
         super().__init__()
-        self.branch = branch
+        self.branch: nn.Module = branch
         self.own = Projector(features, settings.projector)
         self.cross = Projector(features, settings.projector) if settings.cross_weight > 0 else None
 
@@ -47,10 +47,14 @@ class Students(nn.Module):
         super().__init__()
         self.learners = nn.ModuleDict(learners)
 
+    def each(self) -> dict[str, Learner]:
+        """Return the learners by modality."""
+        return {name: module for name, module in self.learners.items() if isinstance(module, Learner)}
+
     def forward(self, views: list[dict[str, torch.Tensor]]) -> dict[str, dict[str, list[torch.Tensor]]]:
         """Return of each modality `features`, `own` and `cross` scores, one tensor a group of views."""
         found: dict[str, dict[str, list[torch.Tensor]]] = {}
-        for name, learner in self.learners.items():
+        for name, learner in self.each().items():
             features = [learner.branch(group[name]).vector for group in views]
             joined = torch.cat(features)
             parts = [len(f) for f in features]
@@ -89,13 +93,14 @@ class PretrainRun:
         for norm in self.teacher.modules():
             if isinstance(norm, nn.modules.batchnorm._BatchNorm):
                 norm.momentum = 0.0  # its statistics are averaged from the student's, as its weights are
-        self.centres = nn.ModuleDict(
-            {name: Centre(settings.projector.prototypes, settings.centre_momentum) for name in settings.modalities}
-        ).to(world.device)
+        self.centres = {
+            name: Centre(settings.projector.prototypes, settings.centre_momentum).to(world.device)
+            for name in settings.modalities
+        }
         self._parallel = world.parallel(self.student)
-        self._optimizer = torch.optim.AdamW(
-            decay_groups(self.student.parameters(), 1.0), lr=1.0, fused=world.device.type in ("cpu", "cuda")
-        )
+        groups = decay_groups(self.student.parameters(), 1.0)
+        self._decaying = [group["weight_decay"] > 0 for group in groups]
+        self._optimizer = torch.optim.AdamW(groups, lr=1.0, fused=world.device.type in ("cpu", "cuda"))
         self._watches = {name: Watch() for name in settings.modalities}
         self.meter = Meter()
         self.epochs = settings.epochs
@@ -104,8 +109,8 @@ class PretrainRun:
         highest = settings.learning_rate * settings.batch_size / BATCH_OF_RATE
         warmup = settings.warmup_epochs * self.steps_per_epoch
         self.rates = cosine(highest, settings.final_rate, steps, warmup)
-        self.decays = cosine(*settings.weight_decay, steps)
-        self.momenta = cosine(*settings.teacher_momentum, steps)
+        self.decays = cosine(settings.weight_decay[0], settings.weight_decay[1], steps)
+        self.momenta = cosine(settings.teacher_momentum[0], settings.teacher_momentum[1], steps)
 
     def identity(self) -> dict[str, Any]:
         """Return settings, contract and data."""
@@ -131,19 +136,20 @@ class PretrainRun:
         """Take one step."""
         s, epoch = self.settings, number // self.steps_per_epoch
         set_rate(self._optimizer, float(self.rates[number]))
-        for group in self._optimizer.param_groups:
-            group["weight_decay"] = float(self.decays[number]) if group["weight_decay"] > 0 else 0.0
+        for group, decays in zip(self._optimizer.param_groups, self._decaying, strict=True):
+            group["weight_decay"] = float(self.decays[number]) if decays else 0.0
         temperature = self.teacher_temperature(epoch)
         rows = self.world.rows(batch.records)
         self._optimizer.zero_grad(set_to_none=True)
         parts = [part for part in np.array_split(np.arange(len(rows)), s.accumulate) if len(part)]
         line: Line = {}
+        taught: dict[str, list[torch.Tensor]] = {name: [] for name in s.modalities}
         for k, part in enumerate(parts):
             groups = [self._tensors(v, len(rows), part) for v in (batch.long, batch.short) if v is not None]
             share = len(part) * self.world.size / batch.records
             wait = self.world.size > 1 and k < len(parts) - 1
             with self._parallel.no_sync() if wait else torch.enable_grad():  # type: ignore[operator]
-                loss, found = self._losses(groups, temperature, len(part))
+                loss, found = self._losses(groups, temperature, len(part), taught)
                 (loss * share).backward()
             for name, value in found.items():
                 line[name] = line.get(name, 0.0) + value * len(part) / batch.records
@@ -154,13 +160,15 @@ class PretrainRun:
         nn.utils.clip_grad_norm_(self.student.parameters(), s.gradient_norm)
         self._optimizer.step()
         follow(self.teacher, self.student, float(self.momenta[number]))
+        for name, scores in taught.items():  # once a step, however many parts it has
+            self.centres[name].update(torch.cat(scores), self.world)
         total = self.world.sum(torch.tensor(list(line.values()), device=self.world.device))
         return dict(zip(line, total.tolist(), strict=True))
 
     def _losses(
-        self, groups: list[dict[str, torch.Tensor]], temperature: float, n: int
+        self, groups: list[dict[str, torch.Tensor]], temperature: float, n: int, scored: dict[str, list[torch.Tensor]]
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        """Return the loss over views of `n` records, and its parts."""
+        """Return the loss over views of `n` records, and its parts; add the teachers' scores to `scored`."""
         s = self.settings
         with autocast(self._precision, self.world.device):
             with torch.no_grad():
@@ -173,7 +181,7 @@ class PretrainRun:
             scores = answer["own"][0]
             targets[name] = teacher_targets(scores, self.centres[name].value, temperature)
             found |= {f"{name}_{k}": v for k, v in asdict(signs(targets[name], learned[name]["features"][0])).items()}
-            self.centres[name].update(scores, self.world)
+            scored[name].append(scores)
         for name, answer in learned.items():
             own = [view for group in answer["own"] for view in group.split(n)]
             loss = agreement(own, list(targets[name].split(n)), s.student_temperature)
@@ -213,7 +221,7 @@ class PretrainRun:
         return {
             "student": self.student.state_dict(),
             "teacher": self.teacher.state_dict(),
-            "centres": self.centres.state_dict(),
+            "centres": {name: centre.state_dict() for name, centre in self.centres.items()},
             "optimizer": self._optimizer.state_dict(),
             "bad_epochs": {name: watch.bad_epochs for name, watch in self._watches.items()},
         }
@@ -222,7 +230,8 @@ class PretrainRun:
         """Go on from `state`."""
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
-        self.centres.load_state_dict(state["centres"])
+        for name, centre in self.centres.items():
+            centre.load_state_dict(state["centres"][name])
         self._optimizer.load_state_dict(state["optimizer"])
         for name, watch in self._watches.items():
             watch.bad_epochs = state["bad_epochs"][name]
@@ -235,5 +244,5 @@ class PretrainRun:
             "contract": self.contract.to_dict(),
             "seen": list(self.seen),
             "history": history,
-            "branches": {name: learner.branch.state_dict() for name, learner in self.teacher.learners.items()},
+            "branches": {name: learner.branch.state_dict() for name, learner in self.teacher.each().items()},
         }

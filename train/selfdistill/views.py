@@ -8,7 +8,6 @@ import numpy.typing as npt
 from ecg_edge.runtime.contract import Contract
 
 from ..augment.augmenter import Augmenter, Draw
-from ..networks.front import Front
 from .settings import PretrainSettings, ViewSettings
 
 
@@ -37,11 +36,9 @@ class ViewBatch:
 class ViewMaker:
     """Draws and renders views."""
 
-    def __init__(
-        self, settings: PretrainSettings, contract: Contract, long: Augmenter, short: Augmenter, front: Front
-    ) -> None:
+    def __init__(self, settings: PretrainSettings, contract: Contract, long: Augmenter, short: Augmenter) -> None:
         """Take one augmenter for each kind of view, both over the same store."""
-        self._settings, self._contract, self._front = settings, contract, front
+        self._settings, self._contract = settings, contract
         self._makers = ((settings.global_views, long), (settings.local_views, short))
 
     def batch(
@@ -53,9 +50,15 @@ class ViewMaker:
         return ViewBatch(long, short, len(records))
 
     def samples(self, views: ViewSettings, rng: np.random.Generator) -> int:
-        """Return the length of a batch's views of one kind: within their range, a multiple of the STFT's hop."""
+        """Return the length of a batch's views of one kind, within their range.
+
+        A multiple of the STFT's hop for the edge network, whose spectrograms are cut out of the stored ones.
+        """
         c, low_high = self._contract, views.fraction
-        longest = round(self._settings.window_seconds * c.rate)
+        longest = self._settings.window_seconds * c.rate
+        if self._settings.network.backbone == "paper":
+            least, most = (max(1, round(f * longest)) for f in low_high)
+            return int(rng.integers(least, most, endpoint=True))
         least, most = (max(1, round(f * longest / c.stft_hop)) for f in low_high)
         # Over an image one frame wide, torch 2.13's strided bfloat16 convolution reads memory that nothing has written:
         # the last block, behind the stem and the other blocks that halve, has to see two.
@@ -76,5 +79,4 @@ class ViewMaker:
         samples = self.samples(views, rng)
         draws: list[Draw] = [maker.draw(records, rng, samples) for _ in range(views.count)]
         batches = [maker.render(draw, rows) for draw in draws]
-        signal = np.concatenate([b.signal for b in batches])
-        return Views(signal, self._front(signal, np.concatenate([b.spectrogram for b in batches])))
+        return Views(np.concatenate([b.signal for b in batches]), np.concatenate([b.spectrogram for b in batches]))
