@@ -108,7 +108,8 @@ def run_job(job: Job, out: Path, world: World, resume: bool = False, progress: b
                 if not all(map(math.isfinite, line.values())):
                     lost = f"; {out / LAST} has the last state saved" if (out / LAST).exists() else ""
                     raise DivergedError(
-                        f"the loss became {line} in epoch {len(history) + 1}: lower learning_rate or gradient_norm{lost}"
+                        f"the loss became {line} in epoch {len(history) + 1}: lower learning_rate or "
+                        f"gradient_norm{lost}"
                     )
                 sums = {name: sums.get(name, 0.0) + value for name, value in line.items()}
                 step += 1
