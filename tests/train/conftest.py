@@ -94,7 +94,7 @@ def command_line(made_data: Path, tmp_path_factory: pytest.TempPathFactory) -> C
         path = out.with_name(f"{out.name}.toml")
         path.write_text(_toml(to_table(settings)))
         where = ["--data", str(made_data), "--cache", str(cache), "--out", str(out), "--device", "cpu"]
-        return ["-m", "ecg_edge.train", command, "--preset", str(path), *where, *more]
+        return [command, "--preset", str(path), *where, *more]
 
     return words
 
