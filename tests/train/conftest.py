@@ -84,6 +84,12 @@ def made_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def toml() -> Callable[[dict[str, Any]], str]:
+    """See `_toml`."""
+    return _toml
+
+
+@pytest.fixture(scope="session")
 def command_line(made_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]]:
     """Return a function that gives the words of a training command over `made_data`: command, settings, folder."""
     cache = tmp_path_factory.mktemp("cache")
