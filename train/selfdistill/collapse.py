@@ -7,7 +7,7 @@ import torch
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
-# Healthy runs of the presets stay far inside of these, collapsed ones far outside; docs/pretraining.md has the figures.
+# Healthy runs of the presets stay far inside of these, collapsed ones far outside; docs/training.md has figures.
 UNIFORM_ENTROPY = 0.995  # of log(prototypes): each answer is spread evenly over all prototypes
 SINGLE_ENTROPY = 0.05  # of log(prototypes), of the mean answer: all records get the same few prototypes
 LEAST_DEVIATION = 0.05  # of normalised features, where 1 is what independent directions have
