@@ -117,12 +117,13 @@ class SharedBatchNorm(_BatchNorm):
         x = input.float()
         dims = [d for d in range(x.dim()) if d != 1]
         count = x.new_full((1,), x.numel() / x.shape[1])
-        sums = torch.cat((x.sum(dims), x.square().sum(dims), count))
-        total = dist_functional.all_reduce(sums)
-        first, second = total[: self.num_features], total[self.num_features : -1]
+        total = dist_functional.all_reduce(torch.cat((x.sum(dims), count)))
         n = total[-1].detach()
-        mean = first / n
-        variance = second / n - mean.square()
+        mean = total[:-1] / n
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        centred = x - mean.view(shape)
+        # A sum of its own: the mean square less the squared mean cancels where the mean is large.
+        variance = dist_functional.all_reduce(centred.square().sum(dims)) / n
         with torch.no_grad():
             assert self.running_mean is not None
             assert self.running_var is not None
@@ -131,9 +132,8 @@ class SharedBatchNorm(_BatchNorm):
             momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean, momentum)
             self.running_var.lerp_(variance * n / (n - 1), momentum)
-        shape = [1, -1] + [1] * (x.dim() - 2)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        y = (x - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)
+        y = centred * scale.view(shape) + self.bias.view(shape)
         return y.to(input.dtype)
 
 

@@ -160,7 +160,8 @@ class FinetuneRun:
         self._precision = resolve_precision(settings.precision, self.world.device)
         self.meter = Meter()
         self.epochs = settings.epochs
-        self.steps_per_epoch = max(settings.least_steps, -(-len(self._records) // settings.batch_size))
+        windows = settings.crops_per_record * len(self._records)
+        self.steps_per_epoch = max(settings.least_steps, -(-windows // settings.batch_size))
         self._rates = one_cycle(settings.learning_rate, settings.warmup_fraction, self.epochs * self.steps_per_epoch)
 
         self._valid = network_windows(valid, contract, backbone, settings.window_seconds, settings.stride_seconds)

@@ -62,6 +62,8 @@ class FinetuneSettings:
     """Part of the training patients whose labels are used; the sets are nested for one seed."""
     least_steps: int = 1
     """Steps of an epoch at least, however few the records: they then come several times."""
+    crops_per_record: int = 1
+    """Times that each record comes in an epoch, another window of it every time."""
     window_seconds: float = 10.0
     """Length of the windows that the network takes."""
     stride_seconds: float = 10.0
@@ -74,7 +76,7 @@ class FinetuneSettings:
     def check(self) -> None:
         """Raise SettingsError (or AugmentError) for a value that no run can follow."""
         positive = ("epochs", "batch_size", "accumulate", "learning_rate", "gradient_norm", "rare_limit", "least_steps")
-        for name in (*positive, "window_seconds", "stride_seconds"):
+        for name in (*positive, "crops_per_record", "window_seconds", "stride_seconds"):
             require(getattr(self, name) > 0, f"{name} = {getattr(self, name)}: must be above 0")
         for name in ("warmup_fraction", "average_decay", "encoder_rate", "label_fraction"):
             require(0 <= getattr(self, name) <= 1, f"{name} = {getattr(self, name)}: must be from 0 to 1")

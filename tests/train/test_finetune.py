@@ -1,8 +1,10 @@
-"""Training: schedule, loss, reproducible runs, resuming, and one tiny run that learns."""
+"""Supervised training: a run that learns, its schedule, its loss, its parts, its settings and presets."""
 
-import csv
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,221 +12,247 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ecg_edge.runtime.contract import Contract  # noqa: E402
-from ecg_edge.train import checkpoint, finetune  # noqa: E402
-from ecg_edge.train.finetune import (  # noqa: E402
-    BEST,
-    LAST,
-    LOG,
-    ResumeError,
-    Run,
-    one_cycle,
-    predict_logits,
-    rare_weights,
-    trained_network,
-    training_labels,
-    weighted_bce,
-    whole_windows,
-)
-from ecg_edge.train.labels import CODES  # noqa: E402
-from ecg_edge.train.records.entry import RecordEntry  # noqa: E402
-from ecg_edge.train.settings import FinetuneSettings, SettingsError, preset_options, read_settings  # noqa: E402
-from ecg_edge.train.store import RecordStore  # noqa: E402
+from ecg_edge.train.augment.settings import AugmentSettings  # noqa: E402
+from ecg_edge.train.distributed import World  # noqa: E402
+from ecg_edge.train.finetune import BEST, FinetuneRun, labelled_part, macro_auroc  # noqa: E402
+from ecg_edge.train.finetune_settings import FinetuneSettings  # noqa: E402
+from ecg_edge.train.loop import run_job  # noqa: E402
+from ecg_edge.train.losses import rare_weights  # noqa: E402
+from ecg_edge.train.metrics import auroc  # noqa: E402
+from ecg_edge.train.optimizer import follow, one_cycle  # noqa: E402
+from ecg_edge.train.selfdistill.settings import PretrainSettings  # noqa: E402
+from ecg_edge.train.settings import SettingsError, from_table, override, preset_names, read_preset, to_table  # noqa: E402
+from ecg_edge.train.trained import TrainedError, read_trained  # noqa: E402
+from ecg_edge.train.windows import network_windows, predict_logits, whole_windows  # noqa: E402
 
 CONTRACT = Contract()
-EDGE = read_settings("edge")
-AF, BRADY = CODES.index("164889003"), CODES.index("426627000")
-TINY = replace(
-    EDGE,
-    epochs=4,
-    batch_size=16,
-    learning_rate=0.01,
-    average_decay=0.8,
-    network=replace(
-        EDGE.network,
-        time_stem=8,
-        time_widths=(8, 8),
-        spectrogram_stem=8,
-        spectrogram_widths=(8,),
-    ),
-    augment=replace(EDGE.augment, mixup_probability=0.2, lead_set_probability=0.0),
-)
-
-
-def made_store(count: int, seed: int) -> RecordStore:
-    """Return records of which every second one has fast waves, labelled as atrial fibrillation."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(CONTRACT.window) / CONTRACT.rate
-    signals, entries = [], []
-    for k in range(count):
-        hz = rng.uniform(5, 8) if k % 2 else rng.uniform(1, 2)
-        wave = 300 * np.sin(2 * np.pi * (hz * time + rng.random((12, 1)))) + rng.normal(0, 30, (12, len(time)))
-        signals.append(wave.astype(np.int16))
-        codes = frozenset({CODES[AF]}) if k % 2 else frozenset()
-        entries.append(RecordEntry(Path(f"{seed}-{k}"), "ptbxl", f"{seed}-{k}", None, 1, codes))
-    flat = np.concatenate([s.ravel() for s in signals])
-    return RecordStore(tuple(entries), (), Path(), flat, np.arange(count + 1) * signals[0].size, 12)
 
 
 @pytest.fixture(scope="module")
-def stores() -> tuple[RecordStore, RecordStore]:
-    return made_store(64, 0), made_store(32, 1)
+def sides(made_store: Callable[..., Any], made_waves: Callable[..., Any]) -> tuple[Any, Any]:
+    return made_store(made_waves(48, 0)), made_store(made_waves(24, 1), 4, "v")
 
 
 @pytest.fixture(scope="module")
-def whole(stores: tuple[RecordStore, RecordStore], tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
-    """An uninterrupted run."""
-    folder = tmp_path_factory.mktemp("whole")
-    return finetune.finetune(TINY, CONTRACT, *stores, folder), folder
+def learned(
+    sides: tuple[Any, Any], tiny: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[FinetuneRun, list[dict[str, float]], Path]:
+    """A run of four epochs."""
+    job, folder = FinetuneRun(tiny(epochs=4), CONTRACT, *sides, {}), tmp_path_factory.mktemp("run")
+    return job, run_job(job, folder, World()), folder
 
 
-def test_it_learns(whole: tuple[Run, Path], stores: tuple[RecordStore, RecordStore]) -> None:
-    run, folder = whole
-    assert max(line["valid_macro_auroc"] for line in run.history) > 0.95
-    assert run.history[-1]["loss"] < 0.75 * run.history[0]["loss"]
-    best = checkpoint.load(folder / BEST)
-    network = trained_network(best)
-    windows = whole_windows(stores[1], CONTRACT)
-    logits = predict_logits(network, windows)
-    score = finetune.macro_auroc(windows.labels, logits)
-    assert score == run.history[run.best]["valid_macro_auroc"]
-    assert len(best["history"]) == run.best + 1
+def test_it_learns(learned: tuple[FinetuneRun, list[Any], Path]) -> None:
+    _, history, _ = learned
+    assert max(line["valid_auroc"] for line in history) > 0.95
+    assert history[-1]["loss"] < 0.75 * history[0]["loss"]
 
 
-def test_log_has_a_line_an_epoch(whole: tuple[Run, Path]) -> None:
-    run, folder = whole
-    with (folder / LOG).open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
-    assert [float(row["loss"]) for row in rows] == [line["loss"] for line in run.history]
-
-
-def test_a_killed_and_resumed_run_ends_where_an_uninterrupted_one_does(
-    whole: tuple[Run, Path],
-    stores: tuple[RecordStore, RecordStore],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_what_is_left_is_the_best_epochs_averaged_network(
+    learned: tuple[FinetuneRun, list[Any], Path], sides: tuple[Any, Any]
 ) -> None:
-    steps = 0
-    step = Run._step
-
-    def killed(self: Run, batch: object, number: int) -> float:
-        nonlocal steps
-        steps += 1
-        if steps == 10:  # in the third epoch of four steps
-            raise KeyboardInterrupt
-        return step(self, batch, number)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Run, "_step", killed)
-    with pytest.raises(KeyboardInterrupt):
-        finetune.finetune(TINY, CONTRACT, *stores, tmp_path)
-    assert len(checkpoint.load(tmp_path / LAST)["history"]) == 2
-    resumed = finetune.finetune(TINY, CONTRACT, *stores, tmp_path, resume=True)
-    run, folder = whole
-    assert resumed.history == run.history
-    for name, value in run.average.state.items():
-        assert torch.equal(value, resumed.average.state[name]), name
-    assert (folder / LOG).read_text() == (tmp_path / LOG).read_text()
+    _, history, folder = learned
+    trained = read_trained(folder / BEST)
+    best = max(history, key=lambda line: (line["valid_auroc"], line["epoch"]))
+    assert trained.history[-1] == best
+    logits = predict_logits(trained.network, whole_windows(sides[1], CONTRACT))
+    assert macro_auroc(trained.tasks[0].labels(sides[1].entries), logits) == best["valid_auroc"]
+    part = trained.for_task("arrhythmia")
+    np.testing.assert_array_equal(predict_logits(part, whole_windows(sides[1], CONTRACT)), logits)
+    with pytest.raises(TrainedError, match="trained for arrhythmia, not for superclass"):
+        trained.for_task("superclass")
 
 
-def test_another_seed_gives_another_run(whole: tuple[Run, Path], stores: tuple[RecordStore, RecordStore]) -> None:
-    other = Run(replace(TINY, seed=1), CONTRACT, *stores)
-    other.epoch()
-    assert other.history[0]["loss"] != whole[0].history[0]["loss"]
+def test_another_seed_gives_another_run(sides: tuple[Any, Any], tiny: Callable[..., Any]) -> None:
+    lines = []
+    for seed in (0, 0, 1):
+        job = FinetuneRun(tiny(seed=seed), CONTRACT, *sides, {})
+        lines.append(job.step(next(iter(job.batches(0, 0))), 0))
+    assert lines[0] == lines[1] != lines[2]
 
 
-def test_a_run_is_not_written_over_nor_resumed_with_other_settings(
-    whole: tuple[Run, Path], stores: tuple[RecordStore, RecordStore]
+def test_the_loss_is_the_binary_cross_entropy_over_what_counts(
+    sides: tuple[Any, Any], tiny: Callable[..., Any]
 ) -> None:
-    with pytest.raises(ResumeError, match="--resume"):
-        finetune.finetune(TINY, CONTRACT, *stores, whole[1])
-    with pytest.raises(ResumeError, match="other settings"):
-        finetune.finetune(replace(TINY, learning_rate=0.1), CONTRACT, *stores, whole[1], resume=True)
-
-
-def test_schedule_rises_then_falls_to_nearly_zero() -> None:
-    rates = one_cycle(EDGE, 1000)
-    top = int(rates.argmax())
-    assert len(rates) == 1000
-    assert rates[0] == pytest.approx(EDGE.learning_rate / 25)
-    assert rates[top] == pytest.approx(EDGE.learning_rate)
-    assert top == round(EDGE.warmup_fraction * 1000)
-    assert (np.diff(rates[:top]) > 0).all()
-    assert (np.diff(rates[top:]) < 0).all()
-    assert rates[-1] < 1e-4 * EDGE.learning_rate
-    assert len(one_cycle(EDGE, 1)) == 1
-
-
-def test_loss_is_the_binary_cross_entropy_over_what_counts() -> None:
+    job = FinetuneRun(tiny(rare_power=1.0), CONTRACT, *sides, {})
     torch.manual_seed(0)
-    logits, targets = torch.randn(6, 3), torch.rand(6, 3)
-    counted = (torch.rand(6, 3) > 0.4).float()
-    p = torch.sigmoid(logits)
-    weights = torch.tensor([1.0, 2.0, 5.0])
+    logits, targets = torch.randn(6, 24), torch.rand(6, 24)
+    counted = (torch.rand(6, 24) > 0.4).float()
+    p, weights = torch.sigmoid(logits), job.loss.positive_weights
     each = -(weights * targets * p.log() + (1 - targets) * (1 - p).log())
     expected = (each * counted).sum() / counted.sum()
-    torch.testing.assert_close(weighted_bce(logits, targets, counted, weights), expected)
+    total = counted.sum().clamp(min=1.0)
+    torch.testing.assert_close(job.loss(logits, targets, counted, total), expected)
+    halves = [job.loss(logits[k], targets[k], counted[k], total) for k in (slice(0, 2), slice(2, 6))]
+    torch.testing.assert_close(sum(halves), expected)
+
+
+def test_parts_of_a_step_give_the_whole_steps_loss_in_evaluation_of_its_rows(
+    sides: tuple[Any, Any], tiny: Callable[..., Any]
+) -> None:
+    """Frozen branches have no batch statistics, so that parts differ from the whole by the order of summation alone."""
+    found = []
+    for accumulate in (1, 3):
+        job = FinetuneRun(tiny(accumulate=accumulate, frozen=True), CONTRACT, *sides, {})
+        line = job.step(next(iter(job.batches(0, 0))), 0)
+        found.append((line["loss"], job.network.head.weight.grad.clone()))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-3, atol=1e-6)
 
 
 def test_rare_classes_weigh_more_up_to_a_limit() -> None:
     labels = np.zeros((1000, 3), dtype=np.bool_)
     labels[:500, 0] = labels[:10, 1] = labels[:1, 2] = True
-    assert rare_weights(replace(EDGE, rare_power=0.0), labels).tolist() == [1, 1, 1]
-    weights = rare_weights(replace(EDGE, rare_power=0.5, rare_limit=20.0), labels)
-    np.testing.assert_allclose(weights, [1, 99**0.5, 20], rtol=1e-6)
+    assert rare_weights(labels, 0.0, 10.0).tolist() == [1, 1, 1]
+    np.testing.assert_allclose(rare_weights(labels, 0.5, 20.0), [1, 99**0.5, 20], rtol=1e-6)
 
 
-def test_classes_that_a_small_source_never_names_do_not_count_there() -> None:
-    def entry(k: int, source: str, code: str) -> RecordEntry:
-        return RecordEntry(Path(f"{source}{k}"), source, f"{source}{k}", None, None, frozenset({code}))
-
-    entries = [entry(k, "small", CODES[AF]) for k in range(5)] + [entry(k, "large", CODES[AF]) for k in range(600)]
-    labels, counted = training_labels(entries)
-    assert labels[:, AF].all()
-    assert counted[:, AF].all()
-    assert not counted[:5, BRADY].any()
-    assert counted[5:].all()
-
-
-def test_ectopics_are_a_pvc_in_training() -> None:
-    entry = RecordEntry(Path("r"), "ptbxl", "p", None, 1, frozenset(), frozenset({"164884008"}))
-    labels, _ = training_labels([entry])
-    assert [CODES[k] for k in np.flatnonzero(labels[0])] == ["427172004"]
+def test_schedule_rises_then_falls_to_nearly_zero() -> None:
+    rates = one_cycle(0.003, 0.2, 1000)
+    top = int(rates.argmax())
+    assert len(rates) == 1000
+    assert rates[0] == pytest.approx(0.003 / 25)
+    assert rates[top] == pytest.approx(0.003)
+    assert top == 200
+    assert (np.diff(rates[:top]) > 0).all()
+    assert (np.diff(rates[top:]) < 0).all()
+    assert rates[-1] < 1e-5 * 0.003
 
 
-def test_settings_survive_their_dictionary() -> None:
-    assert FinetuneSettings.from_dict(EDGE.to_dict()) == EDGE
+def test_the_average_follows_weights_and_statistics() -> None:
+    one, other = (torch.nn.BatchNorm1d(2) for _ in range(2))
+    other.weight.data.fill_(3.0)
+    other.running_mean.fill_(8.0)
+    other.num_batches_tracked.fill_(5)
+    follow(one, other, 0.75)
+    assert one.weight.tolist() == [1.5, 1.5]
+    assert one.running_mean.tolist() == [2.0, 2.0]
+    assert int(one.num_batches_tracked) == 5
 
 
-def test_options_of_a_preset_are_found_again() -> None:
-    assert preset_options(EDGE) == ["--preset", "edge"]
-    assert preset_options(replace(EDGE, seed=3)) == ["--preset", "edge", "--seed", "3"]
-    assert preset_options(TINY) == []
+def test_labelled_parts_are_nested_and_of_whole_patients(sides: tuple[Any, Any]) -> None:
+    entries = tuple(replace(e, patient=f"p{k // 3}") for k, e in enumerate(sides[0].entries))
+    parts = [labelled_part(entries, fraction, 0) for fraction in (0.01, 0.25, 0.5, 1.0)]
+    assert [len(part) for part in parts] == [3, 12, 24, 48]
+    for small, large in pairwise(parts):
+        assert set(small) < set(large)
+    assert {k // 3 for k in parts[1]} == {k // 3 for k in parts[1] if k % 3 == 0}
+    assert set(labelled_part(entries, 0.5, 1)) != set(parts[2])
+
+
+def test_mean_of_the_classes_that_have_enough_positives() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.zeros((40, 3), dtype=np.bool_)
+    labels[:10, 0] = labels[5:20, 1] = labels[:2, 2] = True
+    logits = rng.normal(size=(40, 3)).astype(np.float32)
+    assert macro_auroc(labels, logits) == pytest.approx(auroc(labels, logits)[:2].mean())
+    assert macro_auroc(labels[:, 2:], logits[:, 2:]) == pytest.approx(auroc(labels, logits)[2])
+
+
+def test_each_record_comes_as_often_as_crops_are_asked_for(sides: tuple[Any, Any], tiny: Callable[..., Any]) -> None:
+    job = FinetuneRun(tiny(crops_per_record=3), CONTRACT, *sides, {})
+    assert job.steps_per_epoch == 3 * 48 // 8
+    assert sum(len(batch.targets) for batch in job.batches(0, 0)) == 3 * 48
+
+
+def test_shorter_windows_are_judged_by_the_mean_of_their_probabilities(
+    sides: tuple[Any, Any], tiny: Callable[..., Any]
+) -> None:
+    job = FinetuneRun(tiny(), CONTRACT, *sides, {})
+    windows = network_windows(sides[1], CONTRACT, "edge", 2.4, 1.2)
+    starts = range(0, 1000 - 240 + 1, 120)
+    assert windows.per_record == len(starts) == 7
+    for k, start in enumerate(starts):
+        np.testing.assert_array_equal(windows.signal[7 + k], sides[1].signal(1)[:, start : start + 240])
+    logits = predict_logits(job.network, windows)
+    each = predict_logits(job.network, replace(windows, per_record=1)).astype(np.float64)
+    p = (1 / (1 + np.exp(-each))).reshape(24, 7, 24).mean(axis=1)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits.astype(np.float64))), p, rtol=1e-4)
+
+
+def test_a_validation_side_without_a_class_to_judge_by_is_refused_at_once(
+    sides: tuple[Any, Any], tiny: Callable[..., Any], made_store: Callable[..., Any], made_waves: Callable[..., Any]
+) -> None:
+    alike = made_store(made_waves(1, 1), 4, "v")
+    with pytest.raises(SettingsError, match="valid_folds: no class of arrhythmia"):
+        FinetuneRun(tiny(), CONTRACT, sides[0], alike, {})
+    with pytest.raises(SettingsError, match="valid_folds: no class of superclass"):
+        FinetuneRun(tiny(tasks=("arrhythmia", "superclass")), CONTRACT, *sides, {})
+
+
+PRESETS = [
+    (kind, command, name)
+    for kind, command in ((FinetuneSettings, "finetune"), (PretrainSettings, "pretrain"))
+    for name in preset_names(command)
+]
+
+
+@pytest.mark.parametrize(("kind", "command", "name"), PRESETS)
+def test_presets_can_be_followed_and_survive_their_table(kind: Any, command: str, name: str) -> None:
+    settings = read_preset(kind, command, name)
+    settings.check()
+    assert from_table(kind, to_table(settings)) == settings
+    folds = settings.train_folds if command == "finetune" else settings.folds
+    assert 9 not in folds, "the fold of the report"
+    assert {"edge", "paper"} <= set(preset_names(command))
+    if command == "finetune":
+        assert not {*folds, 9} & set(settings.valid_folds)
+
+
+def test_options_replace_settings(tiny: Callable[..., Any]) -> None:
+    changed = override(
+        tiny(), ["epochs=7", "network.fusion=csca", "augment.noise_snr_db=[1, 2.5]", 'tasks=["cpsc2018"]']
+    )
+    assert changed == replace(
+        tiny(epochs=7, tasks=("cpsc2018",)),
+        network=replace(tiny().network, fusion="csca"),
+        augment=replace(tiny().augment, noise_snr_db=(1.0, 2.5)),
+    )
+    with pytest.raises(SettingsError, match=r"no setting 'network\.fusoin=gate'"):
+        override(tiny(), ["network.fusoin=gate"])
+    with pytest.raises(SettingsError, match="epochs = 'many': must be of type int"):
+        override(tiny(), ["epochs=many"])
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
         ({"epoch": 3}, "unknown setting epoch"),
-        ({"epochs": "many"}, "epochs"),
-        ({"epochs": 0}, "epochs"),
-        ({"epochs": True}, "epochs"),
-        ({"average_decay": 1.5}, "average_decay"),
+        ({"epochs": True}, "epochs = True"),
         ({"train_folds": [1, "2"]}, "train_folds"),
         ({"network": {}}, r"missing setting network\."),
-        ({"network": EDGE.to_dict()["network"] | {"time_stem": 12}}, "multiples of 8"),
         ({"augment": {"typo": 1}}, r"unknown setting augment\.typo"),
     ],
 )
-def test_wrong_settings_are_named(change: dict[str, object], complaint: str) -> None:
+def test_tables_that_are_no_settings_are_named(
+    tiny: Callable[..., Any], change: dict[str, Any], complaint: str
+) -> None:
     with pytest.raises(SettingsError, match=complaint):
-        FinetuneSettings.from_dict(EDGE.to_dict() | change)
+        from_table(FinetuneSettings, to_table(tiny()) | change)
 
 
-def test_unknown_preset_names_those_there_are() -> None:
-    with pytest.raises(SettingsError, match="edge"):
-        read_settings("no-such-preset")
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"epochs": 0}, "epochs = 0: must be above 0"),
+        ({"average_decay": 1.5}, r"average_decay = 1\.5"),
+        ({"crops_per_record": 0}, "crops_per_record = 0"),
+        ({"tasks": ("arrhythmia", "arrhythmia")}, "each once"),
+        ({"label_fraction": 0.0}, "label_fraction"),
+        ({"precision": "fp16"}, "precision = fp16"),
+    ],
+)
+def test_values_that_no_run_can_follow_are_named(
+    tiny: Callable[..., Any], change: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        tiny(**change).check()
 
 
-def test_validation_is_not_trained_on() -> None:
-    assert not set(EDGE.train_folds) & set(EDGE.valid_folds)
-    assert 9 not in (*EDGE.train_folds, *EDGE.valid_folds)
+def test_a_preset_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"edge.*paper"):
+        read_preset(FinetuneSettings, "finetune", "no-such-preset")
+    (tmp_path / "bad.toml").write_text("seed = ")
+    with pytest.raises(SettingsError, match="is not TOML"):
+        read_preset(FinetuneSettings, "finetune", str(tmp_path / "bad.toml"))
+    assert AugmentSettings() == read_preset(FinetuneSettings, "finetune", "paper").augment
