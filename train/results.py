@@ -20,6 +20,7 @@ from .networks.model import FusionNet
 from .predictions import Predictions, load
 from .study import Cell, StudySettings, cells
 from .tasks import task
+from .teacher_results import render_crossval, render_teachers
 
 MIN_POSITIVES = 5  # of a class, for its AUROC to enter the mean
 
@@ -147,6 +148,10 @@ def render(facts: dict[str, Any], command: str) -> str:
             f"classes with at least {MIN_POSITIVES} positives.",
             *_tables([f for f in figures if f.task == name], facts["sizes"]),
         ]
+    if facts.get("teachers"):
+        lines += render_teachers(facts["teachers"])
+    if facts.get("crossval"):
+        lines += render_crossval(facts["crossval"])
     return "\n".join(lines) + "\n"
 
 
