@@ -47,7 +47,7 @@ def _row(predictions: Predictions, name: str, weights: Floats | None) -> dict[st
 
 
 def crossval_facts(folder: Path) -> dict[str, Any]:
-    """Return the figures that `ecg-edge crossval` left in `folder`, by task; raises EcgEdgeError where there are none."""
+    """Return the figures that `ecg-edge crossval` left in `folder`, by task; raises EcgEdgeError without any."""
     paths = sorted(folder.glob(f"summary-*/{JSON}"))
     if not paths:
         raise EcgEdgeError(f"{folder} has no summary: run ecg-edge crossval --out {folder} to its end")
@@ -62,9 +62,9 @@ def render_teachers(facts: dict[str, Any]) -> list[str]:
         first = part["rows"][0]
         lines += [
             "",
-            f"{name}: `{part['fusion']}` from {start} branches, {part['epochs']} epochs on {part['training_records']} records; "
-            f"{part['split']}, {first['records']} records, {first['classes']} classes with at least {MIN_POSITIVES} "
-            "positives.",
+            f"{name}: `{part['fusion']}` from {start} branches, {part['epochs']} epochs on {part['training_records']} "
+            f"records; {part['split']}, {first['records']} records, {first['classes']} classes with at least "
+            f"{MIN_POSITIVES} positives.",
             "",
             *markdown.table(
                 ("network", "macro AUROC", "macro AUPRC", "macro F1", "Challenge metric"),
@@ -83,8 +83,8 @@ def render_crossval(facts: dict[str, Any]) -> list[str]:
         "",
         "## Cross-validation of the edge preset",
         "",
-        "Each fold is tested once by a network that was neither trained nor chosen on it; the fold after it chooses epoch "
-        "and thresholds.",
+        "Each fold is tested once by a network that was neither trained nor chosen on it; the fold after it chooses "
+        "epoch and thresholds.",
     ]
     for name, figures in facts.items():
         count = len(next(iter(figures.values()))["folds"])
