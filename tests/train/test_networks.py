@@ -1,7 +1,6 @@
 """The network, of each fusion and backbone: shapes, the batch of one, missing leads, the gate, dropout, settings."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ecg_edge.runtime.contract import Contract  # noqa: E402
+from ecg_edge.train.finetune_settings import FinetuneSettings  # noqa: E402
 from ecg_edge.train.networks.gate import Gate  # noqa: E402
 from ecg_edge.train.networks.model import (  # noqa: E402
     BACKBONES,
@@ -20,18 +20,18 @@ from ecg_edge.train.networks.model import (  # noqa: E402
 )
 from ecg_edge.train.networks.output import BranchOutput  # noqa: E402
 from ecg_edge.train.networks.time_branch import compand  # noqa: E402
-from ecg_edge.train.settings import read_settings  # noqa: E402
+from ecg_edge.train.settings import read_preset  # noqa: E402
 
 CONTRACT = Contract()
 CLASSES = 24
-EDGE = read_settings("edge").network
+EDGE = read_preset(FinetuneSettings, "finetune", "edge").network
 PAPER = NetworkSettings(dropout=0.4, backbone="paper")
 
 
 @pytest.fixture(scope="module")
 def network() -> FusionNet:
     torch.manual_seed(0)
-    net = FusionNet(read_settings("edge").network, len(CONTRACT.leads), CLASSES)
+    net = FusionNet(EDGE, len(CONTRACT.leads), CLASSES)
     net.train()
     with torch.no_grad():
         for _ in range(3):  # batch-norm statistics of something like the inputs
@@ -201,9 +201,3 @@ def test_everything_learns(fusion: str) -> None:
     fresh(*windows(8)).square().sum().backward()
     unmoved = [name for name, p in fresh.named_parameters() if p.grad is None or not p.grad.any()]
     assert unmoved == []
-
-
-def test_preset_is_beside_the_package() -> None:
-    from ecg_edge.train.settings import PRESETS
-
-    assert (Path(PRESETS) / "edge.toml").is_file()

@@ -14,9 +14,10 @@ from ecg_edge.firmware_bridge.recording import Recording
 from ecg_edge.runtime.conditioning import condition
 from ecg_edge.runtime.contract import Contract
 from ecg_edge.runtime.sources.records import read_recording, write_recording
+from ecg_edge.runtime.stft import Stft
 from ecg_edge.train.records.entry import RecordEntry
 from ecg_edge.train.records.index import build_index
-from ecg_edge.train.store import SIGNALS, StoreError, open_store
+from ecg_edge.train.store import FRAMES, SIGNALS, StoreError, open_store
 
 CONTRACT = Contract()
 
@@ -42,11 +43,13 @@ def test_signals_are_what_the_front_end_computes(entries: list[RecordEntry], tmp
         expected = condition(read_recording(entry.path), CONTRACT).signal.T
         assert store.samples(k) == expected.shape[1]
         np.testing.assert_array_equal(store.signal(k), expected)
+        np.testing.assert_array_equal(store.frames(k), Stft(CONTRACT).frames(expected))
 
 
 def test_signals_are_mapped_and_read_only(entries: list[RecordEntry], tmp_path: Path) -> None:
     store = open_store(entries, CONTRACT, tmp_path / "cache")
-    assert isinstance(store.signals, np.memmap)
+    assert isinstance(store.signals.base, np.memmap)
+    assert isinstance(store.spectra.base, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         store.signal(0)[0, 0] = 1
 
@@ -102,8 +105,9 @@ def test_labels_are_the_index_not_the_store(entries: list[RecordEntry], tmp_path
 def test_an_interrupted_store_is_not_taken_for_a_whole_one(entries: list[RecordEntry], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     store = open_store(entries, CONTRACT, cache)
-    (store.folder / "records.json").unlink()
-    assert len(open_store(entries, CONTRACT, cache).entries) == 3
+    for name in ("records.json", SIGNALS, FRAMES):
+        (store.folder / name).unlink()
+        assert len(open_store(entries, CONTRACT, cache).entries) == 3
 
 
 def test_no_usable_record_is_an_error_that_says_why(tmp_path: Path) -> None:
