@@ -53,8 +53,8 @@ def test_differences_are_told_by_name() -> None:
         FINETUNE,
         seed=3,
         frozen=True,
-        tasks=("arrhythmia", "superclass"),
-        network=replace(FINETUNE.network, fusion="csca"),
+        tasks=("superclass",),
+        network=replace(FINETUNE.network, fusion="concat"),
         augment=replace(FINETUNE.augment, noise_snr_db=(0.0, 1e-7)),
     )
     assert preset_options("finetune", other) == [
@@ -63,9 +63,9 @@ def test_differences_are_told_by_name() -> None:
         "--set",
         "seed=3",
         "--set",
-        'tasks=["arrhythmia", "superclass"]',
+        'tasks=["superclass"]',
         "--set",
-        "network.fusion=csca",
+        "network.fusion=concat",
         "--set",
         "augment.noise_snr_db=[0.0, 1e-07]",
         "--set",
@@ -104,7 +104,7 @@ def test_text_that_looks_like_another_value_stays_text(word: str) -> None:
 
 def trained(init: dict[str, Any] | None) -> Trained:
     settings = replace(FINETUNE, epochs=7)
-    return Trained(FusionNet(settings.network, 12, 24), settings, Contract(), [], init)
+    return Trained(FusionNet(settings.network, 12, 24), settings, Contract(), [], 2000, init)
 
 
 def test_a_run_from_random_weights_is_one_command() -> None:
