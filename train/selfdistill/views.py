@@ -57,7 +57,8 @@ class ViewMaker:
         c, low_high = self._contract, views.fraction
         longest = self._settings.window_seconds * c.rate
         if self._settings.network.backbone == "paper":
-            return int(rng.integers(*(max(1, round(f * longest)) for f in low_high), endpoint=True))
+            least, most = (max(1, round(f * longest)) for f in low_high)
+            return int(rng.integers(least, most, endpoint=True))
         least, most = (max(1, round(f * longest / c.stft_hop)) for f in low_high)
         # Over an image one frame wide, torch 2.13's strided bfloat16 convolution reads memory that nothing has written:
         # the last block, behind the stem and the other blocks that halve, has to see two.
