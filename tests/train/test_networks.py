@@ -154,8 +154,8 @@ def test_settings_that_networks_have() -> None:
         replace(PAPER, fusion=fusion).check()
 
 
-def test_size_is_that_of_an_edge_model(network: FusionNet) -> None:
-    assert 200_000 <= network.parameters_count() <= 350_000
+def test_size_is_that_of_the_network_to_distil_from(network: FusionNet) -> None:
+    assert 800_000 <= network.parameters_count() <= 1_200_000
 
 
 def test_companding_keeps_small_waves_apart_and_large_ones_bounded() -> None:
