@@ -21,6 +21,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
+from .settings import require
+
 TIMEOUT = timedelta(minutes=30)  # a rank may condition records while the others wait
 
 M = TypeVar("M", bound=nn.Module)
@@ -49,6 +51,17 @@ class World:
     def rows(self, n: int) -> npt.NDArray[np.int64]:
         """Return this rank's rows of a batch of `n`: consecutive, and at most one more than any other rank's."""
         return np.array_split(np.arange(n), self.size)[self.rank]
+
+    def check_batches(self, smallest: int, parts: int) -> None:
+        """Raise SettingsError where a batch of `smallest` records leaves a rank without a row in one of its parts.
+
+        Such a rank would take fewer steps than the others, which would wait for it for ever.
+        """
+        require(
+            self.size == 1 or smallest >= self.size * parts,
+            f"batches of {smallest} records are too small for {self.size} ranks with accumulate = {parts}: "
+            "raise batch_size, or lower accumulate or the number of processes",
+        )
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return the sum over the ranks; no gradient passes."""

@@ -162,6 +162,7 @@ class FinetuneRun:
         self.epochs = settings.epochs
         windows = settings.crops_per_record * len(self._records)
         self.steps_per_epoch = max(settings.least_steps, -(-windows // settings.batch_size))
+        self.world.check_batches(min(settings.batch_size, windows // self.steps_per_epoch), settings.accumulate)
         self._rates = one_cycle(settings.learning_rate, settings.warmup_fraction, self.epochs * self.steps_per_epoch)
 
         self._valid = network_windows(valid, contract, backbone, settings.window_seconds, settings.stride_seconds)

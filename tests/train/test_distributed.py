@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 from ecg_edge.runtime.cli.main import main  # noqa: E402
 from ecg_edge.train.distributed import DeviceError, World, join, share_batch_norm  # noqa: E402
 from ecg_edge.train.loop import LOG  # noqa: E402
+from ecg_edge.train.settings import SettingsError  # noqa: E402
 
 # Relative, between the losses of one and of two ranks in float32: what another order of summation comes to after the
 # few steps of these runs. Measured in fine-tuning: 3e-6.
@@ -125,3 +126,10 @@ def test_a_world_of_one_changes_nothing() -> None:
 def test_a_gpu_that_is_not_there_is_named() -> None:
     with pytest.raises(DeviceError, match="--device cpu"):
         join("cuda")
+
+
+def test_batches_too_small_for_the_ranks_are_refused() -> None:
+    World(size=1).check_batches(1, 8)
+    World(size=2).check_batches(8, 4)
+    with pytest.raises(SettingsError, match="too small for 2 ranks with accumulate = 4"):
+        World(size=2).check_batches(7, 4)

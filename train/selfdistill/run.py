@@ -105,6 +105,7 @@ class PretrainRun:
         self.meter = Meter()
         self.epochs = settings.epochs
         self.steps_per_epoch = -(-records // settings.batch_size)
+        world.check_batches(records // self.steps_per_epoch, settings.accumulate)
         steps = self.epochs * self.steps_per_epoch
         highest = settings.learning_rate * settings.batch_size / BATCH_OF_RATE
         warmup = settings.warmup_epochs * self.steps_per_epoch
