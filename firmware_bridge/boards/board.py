@@ -19,6 +19,8 @@ class Board(Protocol):
     """Speed of a serial port that its maker sets."""
     sends: str
     """What comes from it when all is well, for messages, such as `HELLO packet`."""
+    mend: str
+    """What to check when that does not come."""
     counts_losses: bool
     """Whether its format tells how many frames a silence cost; without, only the host's clock can."""
 

@@ -13,6 +13,7 @@ class Native:
     name = "native"
     baud = DEFAULT_BAUD
     sends = "HELLO packet"
+    mend = "that the firmware speaks PROTOCOL.md"
     counts_losses = True
 
     def __init__(self) -> None:

@@ -33,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", required=True, metavar="URL", help="serial port or pty, socket://host:port, sim:RECORD, or -"
     )
-    parser.add_argument(
-        "--baud", type=whole, default=DEFAULT_BAUD, metavar="N", help="speed of a serial port (%(default)s)"
-    )
+    parser.add_argument("--baud", type=whole, metavar="N", help=f"speed of a serial port (the board's; {DEFAULT_BAUD})")
     parser.add_argument("--seconds", type=positive, metavar="S", help="stop after so much signal")
     parser.add_argument(
         "--reconnect-seconds",

@@ -412,3 +412,28 @@ def test_renamed(names: Any, leads: Any, kept: Any) -> None:
 def test_names_that_cannot_be_used(names: Any, leads: Any, message: str) -> None:
     with pytest.raises(EcgEdgeError, match=message):
         renamed(names, leads)
+
+
+def test_harm_done_by_the_link_is_told_at_once_then_seldom_and_at_the_end(opened: Any) -> None:
+    def bad(line: Line) -> Iterator[bytes]:
+        yield from line.started()
+        for start in range(0, 30 * RATE, 100):
+            yield from line.samples(start, start + 90)
+            packet = next(line.samples(start + 90, start + 100))
+            yield packet[:20] + b"\x55" + packet[21:]
+        yield line.ended()
+
+    opened(bad)
+    source = DeviceSource("/dev/test")
+    items = run(source)
+    told = [i for i in items if isinstance(i, Notice)]
+    assert {(i.code, i.phase) for i in told} == {("link_errors", "once")}
+    assert 3 <= len(told) <= 4, "at once, at 10 s, at 20 s, at the end"
+    first = items.index(told[0])
+    assert sum(len(i.counts) for i in items[:first] if isinstance(i, Chunk)) == 90
+    assert sum(told[0].counts.values()) == 1
+    kinds = ("link_bad_crc", "link_bad_cobs", "link_missing")
+    losses = source.losses()
+    for kind in kinds:
+        assert sum(i.counts.get(kind.removeprefix("link_"), 0) for i in told) == losses[kind]
+    assert "garbled 1" in told[0].message
