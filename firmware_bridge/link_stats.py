@@ -71,7 +71,7 @@ class LinkStats:
             "frames": frames.pop("frames"),
             "losses": {
                 **{f"link_{k}": n for k, n in counters.items() if k not in ("bytes", "packets", "frames")},
-                "link_resync_bytes": self._resync_bytes,
+                "link_resync_bytes": counters.get("resync_bytes", self._resync_bytes),
                 **{f"frames_{k}": n for k, n in frames.items()},
             },
         }

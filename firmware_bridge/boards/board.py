@@ -28,7 +28,7 @@ class Board(Protocol):
         """Return the packets that `data` completes, in order; a HELLO comes before the first SAMPLES."""
 
     def pieces(self, data: bytes) -> list[bytes]:
-        """Return `data` cut so that each piece completes about one packet, for who looks at them one by one."""
+        """Return `data` cut so that a piece completes few packets, for who wants what was counted beside each."""
 
     def pending(self) -> int:
         """Return how many of the bytes fed last are held for a packet that is not complete."""

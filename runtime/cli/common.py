@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from ecg_edge.firmware_bridge.boards.choose import BOARDS, Choice
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.heart import demo
 from ecg_edge.firmware_bridge.leads import canonical_all
@@ -58,6 +59,16 @@ def wrong_use(parse: Callable[[str], _T]) -> Callable[[str], _T]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return checked
+
+
+def add_board_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup, help: str) -> None:
+    """Add the option that says which board is, or is played, at the other end."""
+    parser.add_argument(
+        "--board",
+        type=wrong_use(Choice.parse),
+        metavar="NAME[:KEY=VALUE,...]",
+        help=f"{help}: {', '.join(BOARDS)} (docs/boards.md)",
+    )
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from ecg_edge.firmware_bridge.boards.choose import Choice
+from ecg_edge.firmware_bridge.boards.voice import Voice
 from ecg_edge.firmware_bridge.device import SimulatedDevice, device_model, play
 from ecg_edge.firmware_bridge.device_lines import LOCALHOST
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
@@ -20,9 +22,9 @@ from ecg_edge.firmware_bridge.recording import Recording
 from ecg_edge.firmware_bridge.signal_faults import disturb
 
 from ..sources.records import read_recording
-from .common import open_record, whole, wrong_use
+from .common import add_board_argument, open_record, whole, wrong_use
 
-_OPTIONS = ("link", "tcp", "stdout", "faults", "fault_script", "noise_record", "frames_per_packet")
+_OPTIONS = ("link", "tcp", "stdout", "faults", "fault_script", "noise_record", "board", "frames_per_packet")
 
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +47,7 @@ def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--fault-script", type=Path, metavar="FILE", help="the same from a TOML file")
     group.add_argument("--noise-record", metavar="RECORD", help="take `motion` from this WFDB record, as nstdb/em")
+    add_board_argument(group, "play another board")
     group.add_argument(
         "--frames-per-packet", type=whole, metavar="N", help=f"frames a packet carries ({FRAMES_PER_PACKET})"
     )
@@ -68,14 +71,16 @@ def serve(args: argparse.Namespace, speed: float | None) -> int:
     if faults.of_signal:
         noise = _noise(args.noise_record)
         recordings = [disturb(r, faults.of_signal, faults.seed + k, noise) for k, r in enumerate(recordings)]
+    choice = args.board or Choice("native")
+    recordings = [choice.digitized(recording) for recording in recordings]
     frames = args.frames_per_packet or FRAMES_PER_PACKET
     stop = threading.Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         if args.stdout:
-            counts = [_play(recordings[0], frames, speed, faults, stop)]
+            counts = [_play(recordings[0], frames, speed, faults, choice.voice(), stop)]
         else:
-            counts = _serve(args, recordings, frames, speed, faults, stop)
+            counts = _serve(args, choice, recordings, frames, speed, faults, stop)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -101,6 +106,7 @@ def _wrong(args: argparse.Namespace) -> str | None:
 
 def _serve(
     args: argparse.Namespace,
+    choice: Choice,
     recordings: Sequence[Recording],
     frames: int,
     speed: float | None,
@@ -115,13 +121,17 @@ def _serve(
                 link = link.with_name(f"{link.name}{k}")
             tcp = None if args.tcp is None else (args.tcp[0], args.tcp[1] + k if args.tcp[1] else 0)
             of_this = replace(faults, seed=faults.seed + k)
-            devices.append(stack.enter_context(SimulatedDevice(recording, frames, speed, of_this, link, tcp)))
+            device = SimulatedDevice(recording, frames, speed, of_this, link, tcp, choice.voice())
+            devices.append(stack.enter_context(device))
             path = link or devices[-1].path
             print(path, flush=True)
             leads = " ".join(recording.leads)
+            known = choice.name in ("native", "csv")  # which name their leads
+            board = "" if choice.name == "native" else f" --board {choice.text}"
+            board += "" if known else f" --leads {','.join(recording.leads)}"
             print(
                 f"{recording.name}: {recording.seconds:.0f} s, {recording.rate} Hz, leads {leads}\n"
-                f"monitor it with: ecg-edge stream --device {path}    (end with Ctrl-C)",
+                f"monitor it with: ecg-edge stream --device {path}{board}    (end with Ctrl-C)",
                 file=sys.stderr,
             )
         while not stop.wait(0.2):  # a wait without end would not see the signal
@@ -129,12 +139,14 @@ def _serve(
     return [device.fault_counts for device in devices]
 
 
-def _play(recording: Recording, frames: int, speed: float | None, faults: Faults, stop: threading.Event) -> FaultCounts:
+def _play(
+    recording: Recording, frames: int, speed: float | None, faults: Faults, voice: Voice, stop: threading.Event
+) -> FaultCounts:
     if sys.stdout.isatty():
         raise EcgEdgeError("standard output is a terminal: pipe it into ecg-edge stream --device -, or into a file")
     if faults.unplugs:
         raise EcgEdgeError("standard output cannot be unplugged and come back: use --tcp or --link")
-    model = device_model(recording, frames, speed, faults, None)
+    model = device_model(recording, frames, speed, faults, voice)
     out = sys.stdout.buffer
 
     def write(data: bytes) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ecg_edge.firmware_bridge import decoder_bench
 from ecg_edge.firmware_bridge.boards.board import Board
-from ecg_edge.firmware_bridge.boards.native import Native
+from ecg_edge.firmware_bridge.boards.choose import Choice
 from ecg_edge.firmware_bridge.capture import Arrival, listen, read_capture, times_path, write_capture
 from ecg_edge.firmware_bridge.dissection import Found, dissect
 from ecg_edge.firmware_bridge.link_stats import LinkStats
@@ -32,7 +32,7 @@ from ecg_edge.firmware_bridge.protocol import Identify, Samples, Start, Stop
 from ecg_edge.firmware_bridge.transport import LinkLost, Transport, open_transport
 
 from ..sources.device import STDIN
-from .common import positive, whole
+from .common import add_board_argument, positive, whole
 from .wire_text import HEADING, WireText, bench_text, stats_text
 
 COMMAND_EVERY_S = 1.0  # START is sent again until samples come: it can be lost as anything can
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action in (dump, decode, stats):
         action.add_argument("source", help="serial port or pty, socket://host:port, - for stdin, or a capture")
         action.add_argument("--start", action="store_true", help="tell the device to start, and to stop at the end")
+        add_board_argument(action, "what sends, if it does not speak PROTOCOL.md")
         action.add_argument("--baud", type=whole, metavar="N", help="speed of a serial port (the board's)")
     dump.add_argument("file", type=Path, help="where the bytes go; FILE.times gets when they came")
     for action in (dump, decode, stats):
@@ -71,11 +72,12 @@ class _Source:
 
     def __init__(self, args: argparse.Namespace, stop: threading.Event) -> None:
         self._path, self._stop, self._seconds = args.source, stop, args.seconds
-        self.board: Board = Native()
+        choice = args.board or Choice("native")
+        self.board: Board = choice.board()
         self.baud: int | None = args.baud
         self._transport: Transport | None = None
         self._talks: bool = args.start
-        self._watch: Board | None = Native() if args.start else None  # looks for samples until they come
+        self._watch: Board | None = choice.board() if args.start else None  # looks for samples until they come
         self._asked = float("-inf")
         if self._path == STDIN or not Path(self._path).is_file():
             self._transport = open_transport(self._path, args.baud or self.board.baud)

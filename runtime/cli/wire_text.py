@@ -13,6 +13,7 @@ MEANING = {
     "link_bad_cobs": "bad framing: bytes lost or garbled",
     "link_bad_header": "too short or too long for a packet",
     "link_bad_crc": "wrong checksum: garbled; joining midway costs one",
+    "link_bad_frames": "places where no frame was where one belonged",
     "link_bad_payload": "right checksum, wrong layout: a defect of the firmware",
     "link_overlong": "no end of packet for too long: wrong baud, or no such device",
     "link_other_version": "packets of another version of the protocol",
