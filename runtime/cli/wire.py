@@ -136,12 +136,14 @@ def _dump(args: argparse.Namespace, source: _Source) -> int:
 
 
 def _decode(args: argparse.Namespace, source: _Source) -> int:
-    text, some = WireText(), False
+    text, some, good = WireText(), False, False
     if not args.json:
         print(HEADING, flush=True)
     for found in source.found():
-        some = True
+        some, good = True, good or found.packet is not None
         print(json.dumps(text.json(found)) if args.json else text.line(found), flush=True)
+    if some and not good:
+        _nothing_good(source)
     return 0 if some else _nothing(args)
 
 
@@ -153,7 +155,14 @@ def _stats(args: argparse.Namespace, source: _Source) -> int:
     if not report["bytes"]:
         return _nothing(args)
     print(json.dumps(report) if args.json else stats_text(report))
+    if not report["packets"]:
+        _nothing_good(source)
     return 0
+
+
+def _nothing_good(source: _Source) -> None:
+    board = source.board
+    print(f"ecg-edge: no {board.sends} among these bytes: check --baud, --board and {board.mend}", file=sys.stderr)
 
 
 def _nothing(args: argparse.Namespace) -> int:

@@ -7,7 +7,12 @@ from ecg_edge.firmware_bridge.dissection import Found
 from ecg_edge.firmware_bridge.protocol import Ack, Hello, Packet, Samples, SetRate, Status
 
 HEADING = f"{'arrival s':>10} {'device s':>11} {'seq':>5}  what"
-_SAID = {"missing": "packets missing before this", "restarts": "the device has started again", "late": "came late"}
+_SAID = {
+    "gaps": "",  # there is one where some are missing
+    "missing": "{} missing before this",
+    "restarts": "the device has started again",
+    "late": "came late",
+}
 
 MEANING = {
     "link_bad_cobs": "bad framing: bytes lost or garbled",
@@ -52,8 +57,8 @@ class WireText:
         self._learn(packet)
         lines = []
         if found.counted:
-            said = [f"{'' if k == 'restarts' else f'{n} '}{_SAID.get(k, k)}" for k, n in found.counted.items()]
-            lines.append(f"{clock} {'':>11} {'':>5}  -- {', '.join(s for s in said if s != '1 gaps')}")
+            said = [_SAID.get(kind, f"{kind.replace('_', ' ')} {{}}").format(n) for kind, n in found.counted.items()]
+            lines.append(f"{clock} {'':>11} {'':>5}  -- {', '.join(filter(None, said))}")
         lines.append(f"{clock} {packet.time_us / 1e6:>11.6f} {packet.sequence:>5}  {self._packet(packet)}")
         return "\n".join(lines)
 

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ecg_edge.firmware_bridge.device import SimulatedDevice
@@ -58,7 +59,7 @@ def test_decode_shows_damage_where_it_is(cli: Any, recording: Recording, tmp_pat
     path.write_bytes(b"".join([*packets[:10], *garbled, *packets[11:20]]))
     lines = cli("wire", "decode", path).out.splitlines()
     assert "BAD" in lines[11]
-    assert "1 packets missing before this" in lines[12] + lines[13]
+    assert "1 missing before this" in lines[12] + lines[13]
     kinds = [o["type"] for o in told(cli("wire", "decode", path, "--json"))]
     assert 1 <= kinds.count("damage") <= 2
 
@@ -127,3 +128,17 @@ def test_bench(cli: Any) -> None:
     (report,) = told(cli("wire", "bench", "--seconds", "0.1", "--json"))
     assert report["clean"]["times_real_time"] > 50
     assert "x real time" in cli("wire", "bench", "--seconds", "0.1").out
+
+
+@pytest.mark.parametrize("board", ["native", "cyton", "ads129x", "protocentral", "csv"])
+def test_bytes_of_something_else(cli: Any, tmp_path: Path, board: str) -> None:
+    path = tmp_path / "noise.raw"
+    path.write_bytes(np.random.default_rng(5).bytes(20_000))
+    done = cli("wire", "stats", path, "--board", board, "--json")
+    assert done.status == 0
+    report = json.loads(done.out)
+    assert report["frames"] < 5, "sixteen bits of a mark come by chance now and then"
+    assert report["losses"]["link_resync_bytes"] > 19_000
+    if not report["packets"]:
+        assert "check --baud, --board and" in done.err
+    assert cli("wire", "decode", path, "--board", board).status == 0
