@@ -18,7 +18,12 @@ from .serve import add_device_arguments, device_options, serve
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("records", nargs="+", metavar="record", help="path of a WFDB record without suffix, or `demo`")
+    parser.add_argument(
+        "records",
+        nargs="+",
+        metavar="record",
+        help="path of a WFDB record without suffix, `demo`, or heart:RHYTHM/SECONDS,...",
+    )
     parser.add_argument(
         "--speed",
         type=_speed,
