@@ -61,6 +61,11 @@ class PacketDecoder:
         self._partial = b""
         self._skipping = False  # within an overlong run
 
+    @property
+    def pending(self) -> int:
+        """Bytes that are held until their zero comes."""
+        return len(self._partial)
+
     def feed(self, data: bytes) -> list[Packet]:
         """Return the packets that `data` completes, in their order of arrival.
 

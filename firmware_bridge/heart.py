@@ -19,7 +19,7 @@ from .heart_rhythms import RHYTHMS, Beat, Episode
 from .leads import LEADS, MEASURED_LEADS, canonical, canonical_all, derivation, derive
 from .recording import COUNT_LIMIT, Recording
 
-__all__ = ["RHYTHMS", "Beat", "Episode", "Noise", "SimulatedEcg", "demo", "simulate"]
+__all__ = ["RHYTHMS", "Beat", "Episode", "Noise", "SimulatedEcg", "demo", "described", "simulate"]
 
 RATES = (125, 2000)
 """Lowest and highest sampling rate in Hz."""
@@ -113,6 +113,38 @@ def demo() -> Recording:
         Episode("sinus tachycardia", 17),
     )
     return simulate(episodes, seed=30, lead_off=[("V2", 90, 98)], name="demo").recording
+
+
+HEART = "heart"
+"""Start of a name that `described` reads."""
+DESCRIBED_S = 60.0
+"""Length of an episode whose length is not said."""
+
+
+def described(name: str) -> Recording | None:
+    """Return the recording that a name such as `heart:sinus rhythm/30,asystole/10` describes; None for other names.
+
+    name: `heart:` or, for another sampling rate than 500 Hz, `heart@250:`; then episodes, separated by commas, each
+    RHYTHM, RHYTHM/SECONDS or RHYTHM/SECONDS/BPM. Always the same for one name, with the eight measured leads.
+    Raises EcgEdgeError for what cannot be read or simulated.
+    """
+    head, colon, text = name.partition(":")
+    kind, at_sign, rate = head.partition("@")
+    if kind != HEART or not colon:
+        return None
+    episodes = []
+    for item in text.split(","):
+        rhythm, *figures = (part.strip() for part in item.split("/"))
+        try:
+            seconds, bpm = (float(f) for f in [*figures, *("nan",) * (2 - len(figures))])
+            hz = int(rate) if at_sign else 500
+        except ValueError:
+            raise EcgEdgeError(
+                f"{name!r} cannot be read: write {HEART}:RHYTHM/SECONDS,... as in {HEART}:sinus rhythm/30,asystole/10"
+            ) from None
+        missing_s, missing_bpm = not figures, len(figures) < 2
+        episodes.append(Episode(rhythm, DESCRIBED_S if missing_s else seconds, None if missing_bpm else bpm))
+    return simulate(episodes, hz, name=HEART).recording
 
 
 def _check(

@@ -319,7 +319,12 @@ class Engine:
             return []
         events: list[Event] = []
         for code, mask, begins, ends in (
-            ("lead_off", states.off, "electrode off or samples missing", "connected again"),
+            (
+                "lead_off",
+                states.off,
+                "electrode off, at the limit of the converter, or samples missing",
+                "connected again",
+            ),
             (
                 "flat_line",
                 states.flat,

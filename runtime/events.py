@@ -33,6 +33,7 @@ TECHNICAL_CODES = (
     "signal_lost",
     "link_lost",
     "link_restored",
+    "link_errors",
     "gap",
     "overload",
     "saturation",

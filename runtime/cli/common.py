@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from ecg_edge.firmware_bridge.boards.choose import BOARDS, Choice
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
-from ecg_edge.firmware_bridge.heart import demo
+from ecg_edge.firmware_bridge.heart import demo, described
 from ecg_edge.firmware_bridge.leads import canonical_all
 from ecg_edge.firmware_bridge.recording import Recording
 
@@ -60,6 +61,16 @@ def wrong_use(parse: Callable[[str], _T]) -> Callable[[str], _T]:
     return checked
 
 
+def add_board_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup, help: str) -> None:
+    """Add the option that says which board is, or is played, at the other end."""
+    parser.add_argument(
+        "--board",
+        type=wrong_use(Choice.parse),
+        metavar="NAME[:KEY=VALUE,...]",
+        help=f"{help}: {', '.join(BOARDS)} (docs/boards.md)",
+    )
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of every command that runs a model."""
     group = parser.add_argument_group("model")
@@ -96,10 +107,10 @@ def lead_names(text: str) -> tuple[str, ...]:
 
 
 def open_record(record: str, leads: tuple[str, ...] | None = None) -> Recording:
-    """Return the recording of a WFDB record path, or the built-in simulated one for `demo`."""
-    if record != DEMO:
+    """Return the recording of a WFDB record path, of `demo`, or of a simulated `heart:RHYTHM/SECONDS`."""
+    recording = demo() if record == DEMO else described(record)
+    if recording is None:
         return read_recording(record, leads=leads)
-    recording = demo()
     columns, names = renamed(recording.leads, leads)
     invalid = None if recording.invalid is None else recording.invalid[:, columns]
     return replace(recording, leads=names, counts=recording.counts[:, columns], invalid=invalid)

@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate-stream": (_RUNTIME + "evaluate_stream", "hold the rhythm rules against annotated records"),
     "bench": (_RUNTIME + "bench", "measure latency, memory and overhead on this machine"),
     "bundle": (_RUNTIME + "bundle", "show or verify a model bundle"),
+    "wire": (_RUNTIME + "wire", "see what a cable says: dump, decode, count losses, measure the decoder"),
     "doctor": (_RUNTIME + "doctor", "check this machine: ports, permissions, clock governor, versions"),
     "records": (_TRAIN + "records", "list the records of a data set, for a fold or source"),
     "pretrain": (_TRAIN + "pretrain", "learn a network's branches from records without their labels"),

@@ -19,7 +19,12 @@ from .common import add_model_arguments, add_signal_arguments, open_model, open_
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("records", nargs="*", metavar="RECORD", help="path of a WFDB record without suffix, or `demo`")
+    parser.add_argument(
+        "records",
+        nargs="*",
+        metavar="RECORD",
+        help="path of a WFDB record without suffix, `demo`, or heart:RHYTHM/SECONDS,...",
+    )
     parser.add_argument("--list", metavar="FILE", help="also the records named in FILE, one a line; - for stdin")
     parser.add_argument("--json", action="store_true", help="one JSON object a record")
     parser.add_argument(

@@ -4,6 +4,7 @@ ecg-edge stream --device /dev/ttyUSB0         a board that speaks firmware_bridg
 ecg-edge stream --device socket://host:4000   the same behind a TCP port
 ecg-edge stream --device sim:demo             a simulated device, played at true time
 ecg-edge stream --device -                    its bytes from standard input
+ecg-edge stream --device /dev/ttyUSB0 --board cyton --leads I,II,V1        a board of another make
 """
 
 import argparse
@@ -16,6 +17,7 @@ from ecg_edge.firmware_bridge.transport import DEFAULT_BAUD
 
 from ..sources.device import STDIN, DeviceSource
 from .common import (
+    add_board_argument,
     add_model_arguments,
     add_monitor_arguments,
     add_signal_arguments,
@@ -33,9 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", required=True, metavar="URL", help="serial port or pty, socket://host:port, sim:RECORD, or -"
     )
-    parser.add_argument(
-        "--baud", type=whole, default=DEFAULT_BAUD, metavar="N", help="speed of a serial port (%(default)s)"
-    )
+    parser.add_argument("--baud", type=whole, metavar="N", help=f"speed of a serial port (the board's; {DEFAULT_BAUD})")
+    add_board_argument(parser, "what is at the other end, if it does not speak PROTOCOL.md")
     parser.add_argument("--seconds", type=positive, metavar="S", help="stop after so much signal")
     parser.add_argument(
         "--reconnect-seconds",
@@ -53,6 +54,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status."""
     if not args.device.startswith(SIMULATED):
         return _stream(args, args.device)
+    if args.board is not None:
+        print("ecg-edge: sim: speaks PROTOCOL.md: leave out --board, or serve the record with replay", file=sys.stderr)
+        return 2
     recording = open_record(args.device.removeprefix(SIMULATED), args.leads)
     args.leads = None  # the simulated device already calls its channels by them
     with SimulatedDevice(recording) as device:
@@ -60,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _stream(args: argparse.Namespace, url: str) -> int:
-    source = DeviceSource(url, args.baud, args.leads, args.mains, args.reconnect_seconds)
+    board = None if args.board is None else args.board.board()
+    source = DeviceSource(url, args.baud, args.leads, args.mains, args.reconnect_seconds, board)
     if not args.json and sys.stderr.isatty():  # for a person, before whom nothing would move for a window's length
         print(
             f"listening to {args.device}: a window has to fill before the first answer (end with Ctrl-C)",

@@ -28,9 +28,14 @@ _ABOUT = {
     "gap": "link",
     "link_lost": "link",
     "link_restored": "link",
+    "link_errors": "link",
     "overload": "machine",
     "model_fault": "model",
 }
+
+
+GAPS_EVERY_S = 10.0
+"""Gaps within so many seconds of stream after one that was written are added up; lines of JSON have every one."""
 
 
 class Console:
@@ -42,17 +47,35 @@ class Console:
         self._color = stream.isatty()
         self._names = _RULES | {c.abbreviation: c.name for c in classes}
         self._begun = False
+        self._gaps_until = float("-inf")  # stream time up to which gaps are added up and not written one by one
+        self._gaps, self._gap_frames = 0, 0
 
     def emit(self, event: Event) -> None:
         """Write one event; see Sink."""
         if not self._begun:  # a live stream may not come to its summary for days
             self._begun = True
             write_out(self._stream, NOTICE)
+        if isinstance(event, Technical) and event.code == "gap" and event.time < self._gaps_until:
+            self._gaps += 1
+            self._gap_frames += (event.counts or {}).get("frames", 0)
+            return
+        if event.time >= self._gaps_until or isinstance(event, Summary):
+            self._write_gaps(event)
         text = self._summary(event) if isinstance(event, Summary) else f"{_clock(event.time)}  {self._line(event)}"
         write_out(self._stream, text)
 
     def close(self) -> None:
         """Leave the stream open, which belongs to the caller; every line has been flushed."""
+
+    def _write_gaps(self, event: Event) -> None:
+        """Write what a bad link cost since its first gap; a gap in every packet's place would drown all else."""
+        if self._gaps:
+            frames = self._gap_frames
+            text = f"{'link':<7} {'gap':<11} {'':<7} {self._gaps} more gaps, {frames} more frames are missing"
+            write_out(self._stream, f"{_clock(event.time)}  {self._paint('technical', text)}")
+        self._gaps, self._gap_frames = 0, 0
+        more = isinstance(event, Technical) and event.code == "gap"
+        self._gaps_until = event.time + GAPS_EVERY_S if more else float("-inf")
 
     def _line(self, event: Alert | Technical | Status) -> str:
         if isinstance(event, Alert):

@@ -1,4 +1,4 @@
-"""A device on a link: a thread that only reads, and the packets, gaps and link troubles that come of its bytes."""
+"""A device on a link: a thread that only reads, and the frames, gaps and link troubles that come of its bytes."""
 
 import queue
 import threading
@@ -8,8 +8,9 @@ from dataclasses import asdict
 
 import numpy as np
 
+from ecg_edge.firmware_bridge.boards.board import Board
+from ecg_edge.firmware_bridge.boards.native import Native
 from ecg_edge.firmware_bridge.continuity import Frames, FrameTracker
-from ecg_edge.firmware_bridge.decoder import PacketDecoder
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.protocol import (
     Ack,
@@ -22,9 +23,8 @@ from ecg_edge.firmware_bridge.protocol import (
     State,
     Status,
     Stop,
-    encode_packet,
 )
-from ecg_edge.firmware_bridge.transport import DEFAULT_BAUD, LinkClosed, LinkLost, Transport, open_transport
+from ecg_edge.firmware_bridge.transport import LinkClosed, LinkLost, Transport, open_transport
 
 from ..engine import StreamFormat
 from .items import Chunk, Gap, Item, Notice, renamed
@@ -41,29 +41,35 @@ ANSWER_S = 8.0  # by then a board that speaks this protocol has said something
 RETRY_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # pauses between attempts to open a lost link again; the last one repeats
 
 
+ERRORS_EVERY_S = 10.0  # of signal: what is wrong with a bad cable is told at once, and then so often
+TOLD_APART = ("bytes", "packets", "frames", "gaps", "restarts")  # counters that are no errors, or told otherwise
+GARBLED = ("bad_cobs", "bad_header", "bad_crc", "bad_frames", "overlong")  # one thing to a person
+
+
 class DeviceSource:
-    """Streams from a device that speaks the wire format."""
+    """Streams from a board."""
 
     def __init__(
         self,
         url: str,
-        baud: int = DEFAULT_BAUD,
+        baud: int | None = None,
         leads: tuple[str, ...] | None = None,
         mains: int | None = None,
         reconnect_s: float = 3600.0,
+        board: Board | None = None,
     ) -> None:
         """Open the link; raises EcgEdgeError where it cannot be opened.
 
-        url: see transport.open_transport; leads: names instead of the device's own; reconnect_s: how long a lost
-        link is tried again before the stream ends.
+        url: see transport.open_transport; baud: speed of a serial port, the board's where None; leads: names instead
+        of the device's own; reconnect_s: how long a lost link is tried again before the stream ends; board: what is
+        at the other end, a device that speaks PROTOCOL.md where None.
         """
-        self._url, self._baud = url, baud
+        self._board: Board = Native() if board is None else board
+        self._url, self._baud = url, self._board.baud if baud is None else baud
         self._leads, self._mains = leads, mains
         self._reconnect_s = reconnect_s
-        self._transport: Transport = open_transport(url, baud)
-        self._decoder = PacketDecoder()
+        self._transport: Transport = open_transport(url, self._baud)
         self._tracker = FrameTracker()
-        self._sequence = 0
         self._format: StreamFormat | None = None
         self._columns: list[int] = []
         self._last_frames_at: float | None = None  # arrival of the latest frames
@@ -71,10 +77,14 @@ class DeviceSource:
         self._hellos = 0  # HELLOs since the latest samples, START or ACK of one
         self._lost = False  # told, and not yet told to be over
         self._ended = False
+        self._errors_told = self._board.counters()  # as they were when they were told last
+        self._errors_from: int | None = None  # frames until then, None before the first time
+        self._frames_passed = 0
+        self._flowing = False  # frames have come since the link was opened
 
     def losses(self) -> dict[str, int]:
         """Return every counter of the link, by name."""
-        link, frames = asdict(self._decoder.counters), asdict(self._tracker.counters)
+        link, frames = self._board.counters(), asdict(self._tracker.counters)
         del link["bytes"], link["packets"], frames["frames"]  # what arrived well is no loss
         return {f"link_{k}": v for k, v in link.items()} | {f"frames_{k}": v for k, v in frames.items()}
 
@@ -128,12 +138,15 @@ class DeviceSource:
                 if isinstance(got, LinkLost):
                     raise got
                 data, at = got
-                for packet in self._decoder.feed(data):
-                    yield from self._packet(packet, at)
+                for piece in self._board.pieces(data):
+                    packets = self._board.feed(piece)
+                    yield from self._tell_errors()
+                    for packet in packets:
+                        yield from self._packet(packet, at)
                 if self._format is None and now - opened > ANSWER_S:
                     raise EcgEdgeError(
-                        f"{self._transport.name} sent {self._decoder.counters.bytes} bytes and no HELLO packet in "
-                        f"{ANSWER_S:.0f} s: check --baud ({self._baud}) and that the firmware speaks PROTOCOL.md"
+                        f"{self._transport.name} sent {self._board.counters()['bytes']} bytes and no "
+                        f"{self._board.sends} in {ANSWER_S:.0f} s: check --baud ({self._baud}) and {self._board.mend}"
                     )
                 heard = max(opened, self._last_frames_at or opened)
                 if self._format is not None and at - heard > SILENCE_S:
@@ -143,6 +156,24 @@ class DeviceSource:
         finally:
             closing.set()
             reader.join()
+        yield from self._tell_errors(at_last=True)
+
+    def _tell_errors(self, at_last: bool = False) -> Iterator[Item]:
+        """Tell what the link has damaged, at once when it begins, and then not too often."""
+        if self._format is None or not self._flowing:
+            return
+        soon = self._errors_from is not None and (
+            self._frames_passed - self._errors_from < ERRORS_EVERY_S * self._format.rate
+        )
+        if soon and not at_last:
+            return
+        counters = self._board.counters()
+        counts = {k: n - self._errors_told[k] for k, n in counters.items() if k not in TOLD_APART}
+        counts = {k: n for k, n in counts.items() if n > 0}  # fewer are missing once they come late
+        self._errors_told = counters
+        if counts:
+            self._errors_from = self._frames_passed
+            yield Notice("link_errors", "once", f"the link damages packets: {_in_words(counts)}", counts)
 
     def _tell_lost(self, message: str) -> Iterator[Item]:
         if not self._lost:
@@ -188,6 +219,11 @@ class DeviceSource:
         if frames.restarted and self._last_frames_at is not None:
             # Another run of the device: only the host's clock knows how long it was away.
             missing = max(0, round((at - self._last_frames_at) * rate) - len(frames.samples))
+        elif self._lost and self._last_frames_at is not None and not self._board.counts_losses:
+            missing = max(missing, round((at - self._last_frames_at) * rate) - len(frames.samples))
+        if frames.restarted or not self._flowing:  # joining midway and starting anew garble a packet, as they must
+            self._errors_told, self._flowing = self._board.counters(), True
+        self._frames_passed += missing + len(frames.samples)
         self._last_frames_at = at
         self._wants_start, self._hellos = False, 0
         yield from self._tell_restored()
@@ -200,8 +236,8 @@ class DeviceSource:
     def _send(self, message: Message) -> None:
         """Send a command; a link that takes none (standard input) or is gone shows when it is read."""
         try:
-            self._transport.write(encode_packet(message, self._sequence, time.monotonic_ns() // 1000))
-            self._sequence = (self._sequence + 1) & 0xFFFF
+            if data := self._board.command(message):
+                self._transport.write(data)
         except LinkLost:
             pass
 
@@ -217,9 +253,17 @@ class DeviceSource:
                 self._transport = open_transport(self._url, self._baud)
             except EcgEdgeError:
                 continue
-            self._decoder.feed(b"\0")  # what the lost link left unfinished must not garble the first packet
+            self._board.resume()
+            self._flowing = False
             return True
         return False
+
+
+def _in_words(counts: dict[str, int]) -> str:
+    garbled = sum(n for kind, n in counts.items() if kind in GARBLED)
+    rest = {k.replace("_", " "): n for k, n in counts.items() if k not in GARBLED}
+    words = ({"garbled": garbled} if garbled else {}) | rest
+    return ", ".join(f"{kind} {n}" for kind, n in words.items())
 
 
 def _read_forever(

@@ -212,9 +212,9 @@ def link_over_a_file(place: Place) -> tuple[Any, ...]:
     return "replay", place.record, "--as-device", "--link", place.record.with_suffix(".hea")
 
 
-@case(WRONG_USE, "--as-device monitors nothing: give --json to ecg-edge stream")
+@case(WRONG_USE, "--as-device monitors nothing: give --probabilities to ecg-edge stream")
 def served_with_options_of_a_monitor(place: Place) -> tuple[Any, ...]:
-    return "replay", place.record, "--as-device", "--json"
+    return "replay", place.record, "--as-device", "--probabilities"
 
 
 @case(WRONG_USE, "goes with --as-device")

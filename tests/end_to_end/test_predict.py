@@ -30,7 +30,10 @@ def test_one_object_a_record(cli: Any, bundle: Path, record: Path) -> None:
         assert 0 < one["quality"] <= 1
         assert one["leads"] == list(LEADS)
     assert (first["windows"], second["windows"]) == (21, 111)
-    assert first["technical"] == ["V2: electrode off or samples missing", *first["technical"][1:]]
+    assert first["technical"] == [
+        "V2: electrode off, at the limit of the converter, or samples missing",
+        *first["technical"][1:],
+    ]
 
 
 def test_text_for_people(cli: Any, bundle: Path, record: Path) -> None:

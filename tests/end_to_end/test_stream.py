@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecg_edge.firmware_bridge.device import DeviceModel, SimulatedDevice
+from ecg_edge.firmware_bridge.boards.voice import NativeVoice
+from ecg_edge.firmware_bridge.device import SimulatedDevice
+from ecg_edge.firmware_bridge.device_model import DeviceModel
 from ecg_edge.firmware_bridge.faults import Faults
 from ecg_edge.firmware_bridge.packetize import packetize
 from ecg_edge.firmware_bridge.protocol import Hello, Samples, State, Status, encode_packet
@@ -264,7 +266,7 @@ def test_board_unplugged_and_plugged_in_again(streamed: Any, recording: Recordin
 
 def test_board_that_resets_behind_its_bridge(streamed: Any, recording: Recording) -> None:
     def reset_halfway(connection: socket.socket) -> None:
-        model = DeviceModel(recording, 10, None, Faults())
+        model = DeviceModel(recording, 10, None, Faults(), NativeVoice())
         model.connect(time.monotonic())
         sent, resets = 0, 0
         connection.settimeout(0.005)
@@ -282,7 +284,7 @@ def test_board_that_resets_behind_its_bridge(streamed: Any, recording: Recording
                 sent += len(piece)
                 if sent > 100_000 and not resets:
                     resets += 1
-                    model = DeviceModel(recording, 10, None, Faults())
+                    model = DeviceModel(recording, 10, None, Faults(), NativeVoice())
                     model.connect(time.monotonic())
             if resets and model.state is State.ENDED:
                 return

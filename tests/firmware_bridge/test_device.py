@@ -1,6 +1,7 @@
 """The simulated device: its packets against the recording, its behavior with a clock of its own, and over a pty."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecg_edge.firmware_bridge.boards.voice import NativeVoice
 from ecg_edge.firmware_bridge.continuity import FrameTracker
 from ecg_edge.firmware_bridge.decoder import PacketDecoder
-from ecg_edge.firmware_bridge.device import DeviceModel, SimulatedDevice
+from ecg_edge.firmware_bridge.device import SimulatedDevice
+from ecg_edge.firmware_bridge.device_model import DeviceModel
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.faults import Faults
 from ecg_edge.firmware_bridge.packetize import packetize, schedule
@@ -121,7 +124,7 @@ class Bench:
     """A DeviceModel, a host and a clock that a test moves."""
 
     def __init__(self, recording: Recording, speed: float | None = 1.0, faults: Faults | None = None) -> None:
-        self.device = DeviceModel(recording, 10, speed, faults or Faults())
+        self.device = DeviceModel(recording, 10, speed, faults or Faults(), NativeVoice())
         self.host, self.now = Host(), 100.0
         self.device.connect(self.now)
 
@@ -314,3 +317,72 @@ def test_a_file_in_the_place_of_the_symlink_is_kept(tmp_path: Path) -> None:
 def test_an_impossible_speed_is_refused(speed: float) -> None:
     with pytest.raises(EcgEdgeError, match="use a number above 0, or max"):
         SimulatedDevice(make(10), speed=speed)
+
+
+# Faults of link and clock, and TCP --------------------------------------------------------------------------------
+
+
+def test_a_fast_clock_samples_sooner_and_says_nothing_of_it() -> None:
+    bench = Bench(make(1000), faults=Faults(drift=100_000))
+    bench.command(Start())
+    sent = [(at, p) for at, p in bench.run(2.0) if isinstance(p.message, Samples)]
+    assert len(sent) == 100
+    assert sent[-1][0] == pytest.approx(100 + 2 / 1.1)
+    assert sent[-1][1].time_us - sent[0][1].time_us == 99 * 20_000
+
+
+def test_unplug_is_due_once_in_a_device_s_life() -> None:
+    bench = Bench(make(1000), speed=2.0, faults=Faults.parse("unplug=3@1"))
+    bench.command(Start())
+    bench.run(0.48)
+    assert bench.device.unplug() == 0
+    bench.run(0.03)
+    assert bench.device.unplug() == 1.5, "3 s of signal at twice true time"
+    assert bench.device.unplug() == 0
+    bench.command(Start())
+    bench.run(1.0)
+    assert bench.device.unplug() == 0
+    assert bench.device.fault_counts.unplugged == 1
+
+
+def test_frames_sent_are_counted_with_those_that_are_dropped() -> None:
+    bench = Bench(make(1000), faults=Faults(drop=0.5))
+    bench.command(Start())
+    bench.run(3.0)
+    assert bench.device.fault_counts.frames == 1000
+
+
+def test_tcp_serves_one_host_after_the_other() -> None:
+    with SimulatedDevice(make(500), speed=None, tcp=("127.0.0.1", 0)) as device:
+        assert device.path.startswith("socket://127.0.0.1:")
+        for _ in range(2):
+            host = play(device.path)
+            assert sum(map(len, host.samples)) == 500
+    with pytest.raises(EcgEdgeError, match="refused"):
+        open_transport(device.path)
+
+
+def test_tcp_is_gone_while_unplugged_and_comes_back() -> None:
+    with SimulatedDevice(make(1000), speed=2.0, tcp=("127.0.0.1", 0), faults=Faults.parse("unplug=2@0.5")) as device:
+        link, host = open_transport(device.path), Host()
+        link.write(encode_packet(Start(), 0, 0))
+        with pytest.raises(LinkLost):
+            host.until(link, lambda _: False)
+        link.close()
+        with pytest.raises(EcgEdgeError, match="refused"):
+            open_transport(device.path)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                link = open_transport(device.path)
+                break
+            except EcgEdgeError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        link.close()
+        assert sum(map(len, play(device.path).samples)) == 1000
+
+
+def test_a_pty_that_is_unplugged_needs_a_link() -> None:
+    with pytest.raises(EcgEdgeError, match="give it a --link, or use --tcp"):
+        SimulatedDevice(make(10), faults=Faults.parse("unplug=1@1"))

@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecg_edge.firmware_bridge.decoder import PacketDecoder
-from ecg_edge.firmware_bridge.errors import EcgEdgeError
-from ecg_edge.firmware_bridge.faults import FaultCounts, Faults, Stall, flip_bit
+from ecg_edge.firmware_bridge.faults import FOREVER, Fault, FaultCounts, Faults, Injector, flip_bit
 from ecg_edge.firmware_bridge.protocol import SetRate, encode_packet
 
 CHANCE = st.sampled_from([0.0, 0.05, 0.3])
@@ -75,35 +74,21 @@ def test_one_probability_does_not_disturb_the_other_decisions() -> None:
 
 
 def test_a_stall_holds_back_what_is_due_within_it() -> None:
-    faults = Faults(stall=(Stall(2, 10), Stall(1, 11.5)))
+    faults = Faults(timed=(Fault("stall", 11.5, 1), Fault("stall", 10, 2)))
     assert faults.release_us(9_999_999) == 9_999_999
     assert faults.release_us(10_000_000) == 12_500_000  # the second stall begins before the first has ended
     assert faults.release_us(12_499_999) == 12_500_000
     assert faults.release_us(12_500_000) == 12_500_000
 
 
-def test_text_form() -> None:
-    text = "drop=0.01, duplicate=0.02,reorder=0.03,flip=1e-3,stall=2@10,stall=0.5@20,seed=7"
-    assert Faults.parse(text) == Faults(0.01, 0.02, 0.03, 0.001, (Stall(2, 10), Stall(0.5, 20)), 7)
-    assert Faults.parse("") == Faults()
+def test_a_timed_fault_happens_in_its_time() -> None:
+    injector = Injector(Faults(drop=0.0, timed=(Fault("drop", 10, 5), Fault("duplicate", 12, FOREVER))))
+    assert injector.push(b"a\0", 9.99) == [b"a\0"]
+    assert injector.push(b"a\0", 10.0) == []
+    assert injector.push(b"a\0", 14.99) == []
+    assert injector.push(b"a\0", 15.0) == [b"a\0", b"a\0"]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("dorp=0.1", "unknown fault 'dorp': use drop, duplicate, reorder, flip, stall, seed"),
-        ("drop", "'drop' cannot be read: drop takes a probability"),
-        ("drop=often", "drop takes a probability"),
-        ("drop=1.5", "drop=1.5 is no probability"),
-        ("flip=-0.1", "flip=-0.1 is no probability"),
-        ("flip=nan", "flip=nan is no probability"),
-        ("drop=0.1,drop=0.2", "drop is given twice"),
-        ("stall=2", "stall takes SECONDS@SECOND"),
-        ("stall=-1@3", "stall needs seconds from 0 up"),
-        ("stall=nan@3", "stall needs seconds from 0 up"),
-        ("seed=1.5", "seed takes a whole number"),
-    ],
-)
-def test_errors_say_what_is_known(text: str, message: str) -> None:
-    with pytest.raises(EcgEdgeError, match=message):
-        Faults.parse(text)
+def test_the_larger_of_two_probabilities_counts() -> None:
+    faults = Faults(drop=0.2, timed=(Fault("drop", 1, 1, 0.1), Fault("drop", 3, 1, 0.7)))
+    assert [faults.probability("drop", t) for t in (0, 1, 3, 4)] == [0.2, 0.2, 0.7, 0.2]

@@ -1,6 +1,7 @@
 """The simulated heart against what defines each rhythm, and against what a 12-lead recording must obey."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
-from ecg_edge.firmware_bridge.heart import RHYTHMS, Episode, Noise, SimulatedEcg, demo, simulate
+from ecg_edge.firmware_bridge.heart import RHYTHMS, Episode, Noise, SimulatedEcg, demo, described, simulate
 from ecg_edge.firmware_bridge.leads import LEADS, MEASURED_LEADS
 from ecg_edge.firmware_bridge.recording import COUNT_LIMIT
 
@@ -292,3 +293,42 @@ def test_demo_is_always_the_same_and_has_what_it_promises() -> None:
 def test_bad_arguments_are_refused_with_the_mend(episodes: list, options: dict, word: str) -> None:
     with pytest.raises(EcgEdgeError, match=word):
         simulate(episodes, **options)
+
+
+# By name ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_describes_a_recording() -> None:
+    found = described("heart@250: sinus rhythm/3/80 ,asystole/2")
+    assert found is not None
+    expected = simulate((Episode("sinus rhythm", 3, 80), Episode("asystole", 2)), 250, name="heart").recording
+    assert np.array_equal(found.counts, expected.counts)
+    assert (found.rate, found.seconds, found.name) == (250, 5.0, "heart")
+    minute = described("heart:sinus rhythm")
+    assert minute is not None
+    assert (minute.rate, minute.seconds) == (500, 60.0)
+    assert described("path/to/heart") is None
+    assert described("demo") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("heart:", "unknown rhythm ''"),
+        ("heart:samba/3", "unknown rhythm 'samba': choose from sinus rhythm"),
+        ("heart:asystole/long", "write heart:RHYTHM/SECONDS"),
+        ("heart:sinus rhythm/3/80/1", "write heart:RHYTHM/SECONDS"),
+        ("heart@fast:asystole/3", "write heart:RHYTHM/SECONDS"),
+        ("heart:asystole/nan", "give more than 0"),
+        ("heart@5:asystole/3", "sampling rate 5"),
+    ],
+)
+def test_a_name_that_cannot_be_simulated(name: str, says: str) -> None:
+    with pytest.raises(EcgEdgeError, match=says):
+        described(name)
+
+
+def test_the_document_names_the_rhythms() -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / "simulator.md").read_text()
+    text = " ".join(document.split())
+    assert f"Its rhythms: {', '.join(RHYTHMS)}." in text

@@ -116,3 +116,18 @@ def test_color_only_on_a_terminal() -> None:
     colored = "\n".join(shown(NEW, END, stream=Terminal()))
     assert colored.count("\033[1;37;41m") == 1, "the alert that is new stands out"
     assert colored.count("\033[0m") == 1
+
+
+def test_gaps_that_come_in_numbers_are_added_up() -> None:
+    out = io.StringIO()
+    console = Console(out, ())
+    for k in range(30):
+        counts = {"frames": 10}
+        console.emit(
+            Technical(time=100 + k / 10, code="gap", phase="once", message="10 frames are lost", counts=counts)
+        )
+    console.emit(Technical(time=105, code="lead_off", phase="new", message="V1", leads=("V1",)))
+    console.emit(Technical(time=111, code="lead_off", phase="end", message="V1", leads=("V1",)))
+    lines = out.getvalue().splitlines()[1:]
+    assert [line.split()[2] for line in lines] == ["gap", "lead_off", "gap", "lead_off"]
+    assert "29 more gaps, 290 more frames" in lines[2]

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ecg_edge.firmware_bridge.boards.choose import Choice
+from ecg_edge.firmware_bridge.boards.cyton import CytonVoice
 from ecg_edge.firmware_bridge.decoder import PacketDecoder
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.protocol import (
@@ -412,3 +414,54 @@ def test_renamed(names: Any, leads: Any, kept: Any) -> None:
 def test_names_that_cannot_be_used(names: Any, leads: Any, message: str) -> None:
     with pytest.raises(EcgEdgeError, match=message):
         renamed(names, leads)
+
+
+def test_harm_done_by_the_link_is_told_at_once_then_seldom_and_at_the_end(opened: Any) -> None:
+    def bad(line: Line) -> Iterator[bytes]:
+        yield from line.started()
+        for start in range(0, 30 * RATE, 100):
+            yield from line.samples(start, start + 90)
+            packet = next(line.samples(start + 90, start + 100))
+            yield packet[:20] + b"\x55" + packet[21:]
+        yield line.ended()
+
+    opened(bad)
+    source = DeviceSource("/dev/test")
+    items = run(source)
+    told = [i for i in items if isinstance(i, Notice)]
+    assert {(i.code, i.phase) for i in told} == {("link_errors", "once")}
+    assert 3 <= len(told) <= 4, "at once, at 10 s, at 20 s, at the end"
+    first = items.index(told[0])
+    assert sum(len(i.counts) for i in items[:first] if isinstance(i, Chunk)) == 90
+    assert sum(told[0].counts.values()) == 1
+    kinds = ("link_bad_crc", "link_bad_cobs", "link_missing")
+    losses = source.losses()
+    for kind in kinds:
+        assert sum(i.counts.get(kind.removeprefix("link_"), 0) for i in told) == losses[kind]
+    assert "garbled 1" in told[0].message
+
+
+def test_what_a_silence_cost_is_taken_from_the_clock_where_the_board_cannot_say(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def frames_of(first: int, last: int) -> bytes:
+        return b"".join(voice.say(Samples(k, np.full((1, 8), k, np.int32)), 0) for k in range(first, last))
+
+    def silent(line: Line) -> Iterator[bytes]:
+        yield frames_of(0, 100)
+        until = time.monotonic() + 2.0
+        while time.monotonic() < until:
+            yield b""
+        yield frames_of(100, 200)  # its counter of 8 bits goes on as if nothing had been
+        raise LinkClosed("standard input has ended")
+
+    voice = CytonVoice()
+    monkeypatch.setattr(device, "SILENCE_S", 0.7)
+    opened(silent)
+    leads = ("I", "II", *["-"] * 6)
+    items = run(DeviceSource("-", leads=leads, board=Choice.parse("cyton").board()))
+    assert items[0] == StreamFormat(250, ("I", "II"), 22352, None)
+    assert notices(items) == [("link_lost", "new"), ("link_restored", "once")]
+    (gap,) = (i.frames for i in items if isinstance(i, Gap))
+    assert 300 < gap < 3000, "two seconds at 250 Hz, or what a busy machine makes of them"
+    assert (frames(items)[:, 0] == np.arange(200)).all()

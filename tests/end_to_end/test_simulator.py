@@ -1,0 +1,273 @@
+"""`replay --as-device` with each of its faults, in a process of its own, and what `stream` makes of it.
+
+The log names each fault, and the figures add up: what the device says it sent is what the host took in, or counted.
+"""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import COMMAND, TIMEOUT_S
+
+SPEED = "10"  # times true time; what the link does is the same at any, but for the time that an unplugged one is away
+FRAMES, RATE = 7500, 250
+
+
+@contextmanager
+def simulated(process: Any, *arguments: str | Path) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Start `replay --as-device ... --json`; yields a function that stops it and returns what it says it did."""
+    server = process("replay", *arguments, "--as-device", "--json")
+
+    def stop() -> list[dict[str, Any]]:
+        server.send_signal(signal.SIGTERM)
+        out, _ = server.communicate(timeout=TIMEOUT_S)
+        assert server.returncode == 0
+        return [json.loads(line) for line in out.splitlines()]
+
+    stop.paths = server.stdout  # type: ignore[attr-defined]
+    yield stop
+
+
+@pytest.fixture
+def monitored(process: Any, cli: Any, bundle: Path, lines_of: Any, record: Path, tmp_path: Path) -> Any:
+    """Return a function that streams a simulated device with faults; returns (events, what the device did)."""
+
+    def run(*faults: str | Path, speed: str = SPEED) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        link = tmp_path / "board"
+        with simulated(process, record, "--speed", speed, "--link", link, *faults) as stop:
+            assert stop.paths.readline().strip() == str(link)  # type: ignore[attr-defined]
+            done = cli("stream", "--device", link, "--json", "--bundle", bundle)
+            assert (done.status, done.err) == (0, "")
+            (did,) = stop()
+        return lines_of(done.out), did
+
+    return run
+
+
+def told(lines: list[dict[str, Any]], code: str) -> list[dict[str, Any]]:
+    return [line for line in lines if line.get("code") == code]
+
+
+def adds_up(lines: list[dict[str, Any]], sent: int) -> bool:
+    """Return whether every frame that was sent was taken in or is counted as lost."""
+    losses = lines[-1]["losses"]
+    taken = round(lines[-1]["signal_s"] * RATE) - losses["gap_frames"]
+    return bool(taken + losses["frames_lost"] == sent)
+
+
+def errors(lines: list[dict[str, Any]], *kinds: str) -> int:
+    return sum(line["counts"].get(kind, 0) for line in told(lines, "link_errors") for kind in kinds)
+
+
+# Faults of the link ----------------------------------------------------------------------------------------------
+
+
+def test_no_fault(monitored: Any) -> None:
+    lines, did = monitored()
+    assert did["frames"] == FRAMES
+    assert adds_up(lines, FRAMES)
+    assert not told(lines, "gap") + told(lines, "link_errors") + told(lines, "link_lost")
+    assert not any(n for k, n in lines[-1]["losses"].items() if k.startswith(("link_", "frames_")))
+
+
+def test_dropped_packets(monitored: Any) -> None:
+    lines, did = monitored("--faults", "drop=0.5@5+5,seed=2")
+    assert did["dropped"] > 20
+    assert adds_up(lines, FRAMES)
+    assert errors(lines, "missing") == lines[-1]["losses"]["link_missing"] == did["dropped"]
+    assert {5 <= gap["time"] <= 11 for gap in told(lines, "gap")} == {True}
+    assert sum(gap["counts"]["frames"] for gap in told(lines, "gap")) == lines[-1]["losses"]["frames_lost"]
+
+
+def test_duplicated_packets(monitored: Any) -> None:
+    lines, did = monitored("--faults", "duplicate=0.3@5+5,seed=2")
+    assert did["duplicated"] > 10
+    assert adds_up(lines, FRAMES)
+    assert errors(lines, "duplicates") == lines[-1]["losses"]["link_duplicates"] == did["duplicated"]
+    assert not told(lines, "gap")
+
+
+def test_swapped_packets(monitored: Any) -> None:
+    lines, did = monitored("--faults", "reorder=0.2@5+5,seed=2")
+    assert did["reordered"] > 5
+    assert adds_up(lines, FRAMES)
+    assert errors(lines, "late") == lines[-1]["losses"]["link_late"] == did["reordered"]
+    assert lines[-1]["losses"]["frames_stale"] == lines[-1]["losses"]["frames_lost"] > 0
+
+
+def test_flipped_bits(monitored: Any) -> None:
+    lines, did = monitored("--faults", "flip=0.3@5+5,seed=2")
+    assert did["flipped"] > 10
+    assert adds_up(lines, FRAMES)
+    assert errors(lines, "bad_crc", "bad_cobs", "bad_header") >= did["flipped"]
+    assert "garbled" in told(lines, "link_errors")[0]["message"]
+    assert lines[-1]["losses"]["link_missing"] == did["flipped"]
+
+
+def test_stall(monitored: Any) -> None:
+    lines, did = monitored("--faults", "stall=40@5", speed="10")
+    assert [e["phase"] for e in told(lines, "link_lost") + told(lines, "link_restored")] == ["new", "once"]
+    assert did["frames"] == FRAMES
+    assert adds_up(lines, FRAMES)
+    assert not told(lines, "gap")
+
+
+def test_unplugged_and_plugged_in_again(monitored: Any) -> None:
+    lines, did = monitored("--faults", "unplug=10@5")
+    assert did["unplugged"] == 1
+    assert [e["phase"] for e in told(lines, "link_lost") + told(lines, "link_restored")] == ["new", "once"]
+    (gap,) = told(lines, "gap")
+    assert gap["counts"]["frames"] > 0.5 * RATE, "by the host's clock, the only one that went on"
+    losses = lines[-1]["losses"]
+    assert losses["frames_restarts"] == 1
+    taken = round(lines[-1]["signal_s"] * RATE) - losses["gap_frames"]
+    assert FRAMES + 4 * RATE < taken + losses["frames_lost"] <= did["frames"], "but what was within the cable"
+
+
+def test_clock_drift_is_seen_by_wire_and_harms_nothing(process: Any, cli: Any, record: Path, tmp_path: Path) -> None:
+    link = tmp_path / "board"
+    with simulated(process, record, "--link", link, "--faults", "drift=20000") as stop:
+        stop.paths.readline()  # type: ignore[attr-defined]
+        done = cli("wire", "stats", link, "--start", "--seconds", "7", "--json")
+        stop()
+    report = json.loads(done.out)
+    assert report["clock"]["drift_ppm"] == pytest.approx(20_000, abs=6_000)
+    assert set(report["losses"].values()) == {0}
+
+
+# Faults of electrodes --------------------------------------------------------------------------------------------
+
+
+def test_lead_off(monitored: Any) -> None:
+    lines, _ = monitored("--faults", "lead_off=V1@5+5")
+    begins = told(lines, "lead_off")[0]
+    assert (begins["phase"], begins["leads"]) == ("new", ["V1"])
+    assert 5 <= begins["time"] <= 8
+    assert adds_up(lines, FRAMES)
+
+
+def test_saturation(monitored: Any) -> None:
+    lines, _ = monitored("--faults", "saturate=V3@5+10")
+    # A count at the converter's end of scale says nothing of the heart, whatever the board says of its electrode.
+    begins = told(lines, "lead_off")[0]
+    assert begins["leads"] == ["V3"]
+    assert "at the limit of the converter" in begins["message"]
+    assert lines[-1]["losses"]["invalid_samples"] == (10 + 4) * RATE, "V2 is off for 4 s in the record itself"
+    assert adds_up(lines, FRAMES)
+
+
+def test_hum_beyond_what_the_filter_takes(monitored: Any) -> None:
+    lines, _ = monitored("--faults", "mains=1000@8+10")
+    found = {e["code"] for e in lines if e["type"] == "technical"}
+    assert found & {"poor_signal", "saturation"}
+    lines, _ = monitored("--faults", "mains=1@8+10")
+    assert not told(lines, "poor_signal"), "1 mV of hum is what the low-pass is for"
+
+
+def test_motion(monitored: Any) -> None:
+    lines, _ = monitored("--faults", "motion=20@8+10")
+    found = {e["code"] for e in lines if e["type"] == "technical"}
+    assert found & {"poor_signal", "saturation"}
+    assert adds_up(lines, FRAMES)
+
+
+def test_motion_from_a_noise_record(monitored: Any, data_dir: Path) -> None:
+    lines, _ = monitored("--faults", "motion=1@5+10", "--noise-record", data_dir / "nstdb" / "ma")
+    assert told(lines, "poor_signal"), "muscle at 1 mV rms"
+
+
+def test_a_script_of_a_bad_night(monitored: Any, tmp_path: Path) -> None:
+    script = tmp_path / "night.toml"
+    script.write_text(
+        'seed = 3\n[[fault]]\nkind = "drop"\nat = 3\nseconds = 2\namount = 0.5\n'
+        '[[fault]]\nkind = "lead_off"\nat = 10\nseconds = 5\nleads = ["V1"]\n'
+    )
+    lines, did = monitored("--fault-script", script)
+    assert did["dropped"] > 5
+    assert ["V1"] in [e["leads"] for e in told(lines, "lead_off")]
+    assert adds_up(lines, FRAMES)
+
+
+# Ways out --------------------------------------------------------------------------------------------------------
+
+
+def test_tcp(process: Any, cli: Any, bundle: Path, record: Path, lines_of: Any) -> None:
+    with simulated(process, record, "--tcp", "0", "--speed", SPEED, "--faults", "unplug=10@5") as stop:
+        url = stop.paths.readline().strip()  # type: ignore[attr-defined]
+        assert re.fullmatch(r"socket://127\.0\.0\.1:\d+", url), "of this machine only, unless told otherwise"
+        done = cli("stream", "--device", url, "--json", "--bundle", bundle)
+        (did,) = stop()
+    assert (done.status, done.err) == (0, "")
+    lines = lines_of(done.out)
+    assert did["unplugged"] == 1
+    assert told(lines, "link_lost")
+    assert told(lines, "link_restored")
+    assert lines[-1]["losses"]["frames_restarts"] == 1
+
+
+def test_several_devices_at_once(process: Any, cli: Any, bundle: Path, record: Path, tmp_path: Path) -> None:
+    link = tmp_path / "bed"
+    with simulated(process, record, record, "--speed", SPEED, "--link", link, "--faults", "drop=0.1") as stop:
+        paths = [stop.paths.readline().strip() for _ in range(2)]  # type: ignore[attr-defined]
+        assert paths == [f"{link}0", f"{link}1"]
+        children = [process("stream", "--device", path, "--json", "--bundle", bundle) for path in paths]
+        ends = [json.loads(child.communicate(timeout=TIMEOUT_S)[0].splitlines()[-1]) for child in children]
+        did = stop()
+    assert [end["losses"]["link_missing"] for end in ends] == [d["dropped"] for d in did]
+    assert did[0]["dropped"] != did[1]["dropped"], "each has its own chances"
+
+
+def test_standard_output_into_standard_input(bundle: Path, record: Path, lines_of: Any) -> None:
+    device = [*COMMAND, "replay", str(record), "--as-device", "--stdout", "--speed", "max", "--faults", "drop=0.05"]
+    monitor = [*COMMAND, "stream", "--device", "-", "--json", "--bundle", str(bundle)]
+    with subprocess.Popen(device, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False) as sending:
+        done = subprocess.run(monitor, stdin=sending.stdout, capture_output=True, timeout=TIMEOUT_S, check=True)
+        assert sending.stderr is not None
+        said = sending.stderr.read().decode()
+    lines = lines_of(done.stdout.decode())
+    assert f"dropped {lines[-1]['losses']['link_missing']}" in said
+    assert adds_up(lines, FRAMES) or lines[-1]["signal_s"] < 30, "the last packets may be among the dropped"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--faults", "unplug=1@1"), "give it a --link, or use --tcp"),
+        (("--stdout", "--tcp", "0"), "three ways out"),
+        (("--faults", "drop=1", "--fault-script", "x"), "two ways to say one thing"),
+        (("--tcp", "anywhere"), "write PORT or HOST:PORT"),
+        (("--faults", "lead_off=aVR"), "the recording has"),
+        (("--noise-record", "nowhere", "--faults", "motion=1"), "nowhere"),
+        (("--fault-script", "nowhere.toml"), "nowhere.toml"),
+        (("--stdout", "--json"), "leave out --json"),
+    ],
+)
+def test_wrong_use_is_one_line_with_the_mend(cli: Any, record: Path, arguments: tuple[str, ...], says: str) -> None:
+    done = cli("replay", record, "--as-device", *arguments)
+    assert done.status in (1, 2)
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1
+    assert says in done.err
+
+
+def test_options_of_a_device_without_one(cli: Any, record: Path) -> None:
+    for arguments in (("--tcp", "0"), ("--stdout",), ("--faults", "drop=1"), ("--noise-record", "x")):
+        done = cli("replay", record, *arguments)
+        assert done.status == 2
+        assert f"{arguments[0]} goes with --as-device" in done.err
+    assert "one record at a time" in cli("replay", record, record).err
+
+
+def test_a_port_that_is_taken(cli: Any, record: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = cli("replay", record, "--as-device", "--tcp", str(taken.getsockname()[1]))
+    assert done.status == 1
+    assert "choose another port" in done.err
