@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ecg_edge.runtime.alerts import AlertMachine
@@ -373,12 +373,26 @@ def run(policy: Policy, sequence) -> list[tuple[float, "tuple[float, ...] | None
 
 @settings(max_examples=150, deadline=None)
 @given(policies, windows)
+@example(
+    replace(
+        PLAIN,
+        confirm_windows=1,
+        confirm_of=1,
+        end_windows=1,
+        chains=CHAINS,
+        labels={n: LabelPolicy(p, latch=p == "high") for n, p in PRIORITIES.items()},
+        unknown_after_s=6.5,
+    ),
+    [(1.0, (0.0, 0.0, 0.0, 0.9)), (1.0, (0.0, 1.0, 0.0, 0.0))],
+)
 def test_episodes_open_once_and_close_and_suppression_holds(policy, sequence):
     active: dict[str, str] = {}
     held: set[str] = set()  # their finding is gone, so it suppresses nothing
     count = dict.fromkeys(LABELS, 0)
     last_end = dict.fromkeys(LABELS, -math.inf)
     for time, row, events in run(policy, sequence):
+        # A window's updates come after its new alerts: one whose finding went in this very window no longer suppresses.
+        held |= {event.label for event in events if event.latched}
         for event in events:
             assert event.time == time
             validate(to_dict(stamp(event, seq=0)))
