@@ -28,6 +28,7 @@ from .common import (
     whole,
     wrong_use,
 )
+from .outlets import OUTLETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, option) is not None and not args.as_device:
             print(f"ecg-edge: --{option.replace('_', '-')} goes with --as-device: add it", file=sys.stderr)
             return 2
-    for option in ("json", "log", "policy", "probabilities"):
-        if getattr(args, option) and args.as_device:
+    for option, name in {**OUTLETS, "policy": "policy", "probabilities": "probabilities"}.items():
+        if getattr(args, name) and args.as_device:
             print(f"ecg-edge: --as-device monitors nothing: give --{option} to ecg-edge stream", file=sys.stderr)
             return 2
     recording = open_record(args.record, args.leads)
