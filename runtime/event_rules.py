@@ -134,10 +134,10 @@ class Table:
     Kept in the order of `keys`, or else sorted by name, so that equal events are equal lines.
     """
 
-    rule: Number | Count
+    rule: "Number | Count | Table"
     keys: tuple[str, ...] = ()
 
-    def clean(self, value: Any, path: str) -> dict[str, float]:
+    def clean(self, value: Any, path: str) -> dict[str, Any]:
         """Return `value` as an ordered dict; raises ValueError."""
         if not isinstance(value, Mapping):
             raise ValueError(f"{path}: {value!r} is not an object")
@@ -148,9 +148,9 @@ class Table:
                 raise ValueError(f"{path}.{key}: missing")
         return {key: self.rule.clean(value[key], f"{path}.{key}") for key in self.keys or sorted(value)}
 
-    def written(self, value: dict[str, float]) -> dict[str, float]:
+    def written(self, value: dict[str, Any]) -> dict[str, Any]:
         """Return the table with its values rounded."""
-        return {key: self.rule.written(v) for key, v in value.items()}  # type: ignore[arg-type]
+        return {key: self.rule.written(v) for key, v in value.items()}
 
 
 Rule = Number | Count | Flag | Text | WallTime | LeadNames | Table

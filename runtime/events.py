@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, TypeVar, get_type_hints
 
+from .account import ACCOUNT_KEYS
 from .event_rules import Count, Flag, LeadNames, Number, Rule, Table, Text, WallTime
 
 NOTICE = "Research software, not a medical device: not for diagnosis, treatment or patient monitoring."
 """Stands in every summary; whoever shows alerts to people shows it too."""
 
-EVENT_FIELDS_OF_MACHINE = ("wall_time", "latency_ms", "misses")
+EVENT_FIELDS_OF_MACHINE = ("wall_time", "latency_ms", "misses", "sinks")
 """Fields that differ between runs over the same samples, because they depend on the clock or on the machine."""
 
 ALERT_PHASES = ("new", "update", "end")
@@ -38,6 +39,8 @@ TECHNICAL_CODES = (
     "overload",
     "saturation",
     "model_fault",
+    "record_failed",
+    "sink_failed",
 )
 TECHNICAL_PHASES = ("new", "end", "once")
 
@@ -170,6 +173,8 @@ class Summary(_Event):
     """Latency budget that the windows were held against."""
     misses: Annotated[int | None, Count()] = None
     """Windows that took longer than the budget."""
+    sinks: Annotated[Mapping[str, Mapping[str, int]] | None, Table(Table(Count(), keys=ACCOUNT_KEYS))] = None
+    """What became of the lines before this one, by sink; absent where no sink keeps account."""
     notice: Annotated[str, Text()] = NOTICE
     """What this software is not."""
 

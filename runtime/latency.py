@@ -1,12 +1,15 @@
 """Latency percentiles of a stream of any length, in fixed memory."""
 
 import math
+from bisect import bisect_left
 
 import numpy as np
 
 LOWEST_MS = 1e-3
 STEPS_PER_OCTAVE = 32  # a percentile is off by 1.1 % at most
 OCTAVES = 30  # up to 1e6 ms
+BUCKETS_MS = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0)
+"""Upper bounds of the buckets in which `buckets` counts, around the default budget of 100 ms."""
 
 
 class LatencyHistogram:
@@ -17,6 +20,9 @@ class LatencyHistogram:
         self.budget_ms = budget_ms
         self.misses = 0
         self.max_ms = 0.0
+        self.total_ms = 0.0
+        self.buckets = [0] * (len(BUCKETS_MS) + 1)
+        """Durations up to each of BUCKETS_MS and above the bound before it; the last are those above all."""
         self._counts = np.zeros(STEPS_PER_OCTAVE * OCTAVES + 1, dtype=np.int64)
 
     def add(self, ms: float) -> None:
@@ -24,6 +30,8 @@ class LatencyHistogram:
         ms = max(ms, 0.0)
         self.misses += ms > self.budget_ms
         self.max_ms = max(self.max_ms, ms)
+        self.total_ms += ms
+        self.buckets[bisect_left(BUCKETS_MS, ms)] += 1
         step = round(STEPS_PER_OCTAVE * math.log2(max(ms, LOWEST_MS) / LOWEST_MS))
         self._counts[min(step, len(self._counts) - 1)] += 1
 

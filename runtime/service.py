@@ -14,11 +14,17 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from .engine import Engine, StreamFormat
 from .events import Event, Summary, Technical, stamp
 from .latency import LatencyHistogram
-from .sinks import Sink
+from .metrics import Metrics
+from .recorder.recorder import Recorder
+from .sinks import Outlet, Sink
 from .sources.items import Chunk, Gap, Item, Notice
 
 DEFAULT_BUDGET_MS = 100.0
 LATE_HOPS = 1.0  # a live chunk older than this many hops means overload: the next window is given up
+
+
+SETTLE_S = 2.0  # so long the sinks have to get rid of what they hold, before the summary tells of it and after it
+CALM_S = 5.0  # of signal without trouble after which a sink's trouble counts as over: a network comes and goes
 
 
 class Source(Protocol):
@@ -45,13 +51,22 @@ class Monitor:
         budget_ms: float = DEFAULT_BUDGET_MS,
         live: bool = False,
         seconds: float | None = None,
+        recorder: Recorder | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """Prepare.
 
-        live: stamp the time of day, and give windows up when this machine falls behind; seconds: stop after so much
-        signal, None for no limit.
+        live: stamp the time of day, give windows up when this machine falls behind, and tell of sinks in trouble;
+        seconds: stop after so much signal, None for no limit; recorder: gets the signal as it comes, and the events;
+        metrics: is told how the monitor is after each window.
         """
-        self._source, self._make_engine, self._sinks = source, make_engine, list(sinks)
+        self._source, self._make_engine = source, make_engine
+        self._sinks: list[Sink] = [*sinks, recorder] if recorder else list(sinks)
+        self._recorder, self._metrics = recorder, metrics
+        self._outlets: list[Outlet] = [sink for sink in self._sinks if isinstance(sink, Outlet)]
+        self._troubled: dict[int, float] = {}  # outlet -> seconds of signal at which its trouble was last seen
+        if metrics:
+            metrics.watch(self.accounts)
         self._failure: EcgEdgeError | None = None
         self._live, self._seconds = live, seconds
         self._latency = LatencyHistogram(budget_ms)
@@ -86,18 +101,29 @@ class Monitor:
                 )
             now = time.monotonic()
             self._emit(self._engine.finish(now), self._engine.take_arrivals())
-            summary = self._summary(self._engine)
+            self._settle()
+            self._tell_troubles(self._engine.summary().time, 0.0)
+            summary = self._counted(self._engine)
+            if self._outlets:
+                summary = replace(summary, sinks=self.accounts())
             self._emit([summary], [])
         finally:
+            self._settle()
             for sink in self._sinks:
                 sink.close()
         if self._failure is not None:
             raise self._failure
         return summary
 
+    def accounts(self) -> dict[str, dict[str, int]]:
+        """Return what became of the events, by sink; for any thread."""
+        return {name: a.as_dict() for outlet in self._outlets for name, a in outlet.accounts().items()}
+
     def _take(self, item: Item) -> None:
         if isinstance(item, StreamFormat):
             self._format, self._engine = item, self._make_engine(item)
+            if self._recorder:
+                self._recorder.begin(item)
             return
         engine = self._engine
         if isinstance(item, Notice):
@@ -110,9 +136,14 @@ class Monitor:
             raise EcgEdgeError("the source gave signal before its format: check the device's firmware")
         elif isinstance(item, Gap):
             self._frames += item.frames
+            if self._recorder:
+                self._recorder.gap(item.frames)
             self._emit(engine.gap(item.frames, item.at), engine.take_arrivals())
         elif isinstance(item, Chunk):
             self._frames += len(item.counts)
+            if self._recorder:
+                self._recorder.chunk(item.counts, item.invalid)
+            self._tell_troubles(self._frames / self._format.rate)
             self._shed(engine, item.at)
             self._emit(engine.push(item.counts, item.at, item.invalid), engine.take_arrivals())
 
@@ -122,10 +153,30 @@ class Monitor:
             engine.skip_windows(1)
             self._shed_until = at + LATE_HOPS
 
+    def _tell_troubles(self, seconds: float, calm_s: float = CALM_S) -> None:
+        """Tell, once, that the recorder or a sink is in trouble, and that it has been out of it for `calm_s`."""
+        for k, outlet in enumerate(self._outlets):
+            trouble = outlet.trouble
+            if outlet is self._recorder:
+                code, ends = "record_failed", "recording goes on"
+            elif self._live:
+                code, ends = "sink_failed", f"{', '.join(outlet.accounts())}: events are delivered again"
+            else:
+                continue
+            if trouble is not None:
+                if k not in self._troubled:
+                    self._emit([Technical(time=seconds, code=code, phase="new", message=trouble)], [])
+                self._troubled[k] = seconds
+            elif k in self._troubled and seconds - self._troubled[k] >= calm_s:
+                del self._troubled[k]
+                self._emit([Technical(time=seconds, code=code, phase="end", message=ends)], [])
+
     def _emit(self, events: Sequence[Event], arrivals: Sequence[float]) -> None:
         now = time.monotonic()
         for at in arrivals:
             self._latency.add((now - at) * 1000)
+        if self._metrics and self._engine and arrivals:
+            self._metrics.update(self._counted(self._engine), self._latency, events)
         latency_ms = max(0.0, (now - arrivals[-1]) * 1000) if arrivals else None
         wall_time = datetime.now(UTC).isoformat(timespec="milliseconds") if self._live and events else None
         for event in events:
@@ -140,7 +191,13 @@ class Monitor:
                     sink.close()
                     self.stop.set()
 
-    def _summary(self, engine: Engine) -> Summary:
+    def _settle(self) -> None:
+        """Give the sinks time to get rid of what they hold, all of them together."""
+        deadline = time.monotonic() + SETTLE_S
+        for outlet in self._outlets:
+            outlet.settle(max(0.0, deadline - time.monotonic()))
+
+    def _counted(self, engine: Engine) -> Summary:
         bare = engine.summary()
         return replace(
             bare,

@@ -1,15 +1,10 @@
 """What several sub-commands share: the options of a model, of a signal and of a monitor."""
 
 import argparse
-import math
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from ecg_edge.firmware_bridge.boards.choose import BOARDS, Choice
-from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.heart import demo, described
 from ecg_edge.firmware_bridge.leads import canonical_all
 from ecg_edge.firmware_bridge.recording import Recording
@@ -19,46 +14,13 @@ from ..bundle import Bundle, load
 from ..engine import Engine
 from ..policy import load_policy
 from ..service import DEFAULT_BUDGET_MS, Monitor, Source, stopped_by_signals
-from ..sinks import Sink
-from ..sinks.console import Console
-from ..sinks.jsonl import JsonLines, JsonLinesFile
 from ..sources.items import renamed
 from ..sources.records import read_recording
+from .options import positive, whole, wrong_use
+from .outlets import add_outlet_arguments, open_outlets
 
 DEFAULT_BUNDLE = "arrhythmia"
 DEMO = "demo"
-
-_T = TypeVar("_T")
-
-
-def positive(text: str) -> float:
-    """Return a finite number above 0, for an option's `type`."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not possible: use a number above 0")
-    return value
-
-
-def whole(text: str) -> int:
-    """Return a whole number above 0, for an option's `type`."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not possible: use a whole number above 0")
-    return int(text)
-
-
-def wrong_use(parse: Callable[[str], _T]) -> Callable[[str], _T]:
-    """Return `parse` for an option's `type`: what it refuses is wrong use of the command, not a failure of it."""
-
-    def checked(text: str) -> _T:
-        try:
-            return parse(text)
-        except EcgEdgeError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return checked
 
 
 def add_board_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup, help: str) -> None:
@@ -124,7 +86,6 @@ def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--rules", action="store_true", help="also run the rhythm rules: beats, heart rate, alerts within seconds"
     )
-    group.add_argument("--log", type=Path, metavar="FILE", help="also append events to FILE as lines of JSON")
     group.add_argument("--policy", type=Path, metavar="FILE", help="alert policy that overlays the built-in one (TOML)")
     group.add_argument(
         "--budget-ms",
@@ -133,6 +94,7 @@ def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_BUDGET_MS,
         help="latency budget of a window; windows over it are counted (%(default)g)",
     )
+    add_outlet_arguments(parser)
 
 
 def run_monitor(args: argparse.Namespace, source: Source, *, live: bool, seconds: float | None = None) -> int:
@@ -140,17 +102,19 @@ def run_monitor(args: argparse.Namespace, source: Source, *, live: bool, seconds
     bundle, backend = open_model(args)
     classes = bundle.manifest.classes
     policy = load_policy(args.policy, labels=[c.abbreviation for c in classes])
-    sinks: list[Sink] = [JsonLines(sys.stdout) if args.json else Console(sys.stdout, classes)]
-    if args.log is not None:
-        sinks.append(JsonLinesFile(args.log))
-    monitor = Monitor(
-        source,
-        lambda stream: Engine(bundle, backend, policy, stream, every_probability=args.probabilities, rules=args.rules),
-        sinks,
-        budget_ms=args.budget_ms,
-        live=live,
-        seconds=seconds,
-    )
-    with stopped_by_signals(monitor):
-        monitor.run()
+    with open_outlets(args, classes, live=live) as outlets:
+        monitor = Monitor(
+            source,
+            lambda stream: Engine(
+                bundle, backend, policy, stream, every_probability=args.probabilities, rules=args.rules
+            ),
+            outlets.sinks,
+            budget_ms=args.budget_ms,
+            live=live,
+            seconds=seconds,
+            recorder=outlets.recorder,
+            metrics=outlets.metrics,
+        )
+        with stopped_by_signals(monitor):
+            monitor.run()
     return 0

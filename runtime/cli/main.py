@@ -40,7 +40,14 @@ COMMANDS = {
 }
 """Sub-command -> (module with `add_arguments` and `run`, one line of help)."""
 
-EXTRAS = {"matplotlib": "train", "torch": "train", "tqdm": "train", "onnx": "export", "onnxscript": "export"}
+EXTRAS = {
+    "matplotlib": "train",
+    "torch": "train",
+    "tqdm": "train",
+    "onnx": "export",
+    "onnxscript": "export",
+    "paho": "mqtt",
+}
 """Module that may be missing -> extra that brings it."""
 
 

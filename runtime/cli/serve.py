@@ -23,6 +23,7 @@ from ecg_edge.firmware_bridge.signal_faults import disturb
 
 from ..sources.records import read_recording
 from .common import add_board_argument, open_record, whole, wrong_use
+from .outlets import OUTLETS
 
 _OPTIONS = ("link", "tcp", "stdout", "faults", "fault_script", "noise_record", "board", "frames_per_packet")
 
@@ -90,8 +91,9 @@ def serve(args: argparse.Namespace, speed: float | None) -> int:
 
 def _wrong(args: argparse.Namespace) -> str | None:
     """Return what is wrong with the options, if anything is."""
-    for option in ("log", "policy", "probabilities"):
-        if getattr(args, option):
+    outlets = {option: name for option, name in OUTLETS.items() if option != "json"}  # serving has a JSON of its own
+    for option, name in {**outlets, "policy": "policy", "probabilities": "probabilities"}.items():
+        if getattr(args, name):
             return f"--as-device monitors nothing: give --{option} to ecg-edge stream"
     if args.faults is not None and args.fault_script is not None:
         return "--faults and --fault-script are two ways to say one thing: give one"

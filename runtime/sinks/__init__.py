@@ -1,10 +1,15 @@
 """Where events go: lines of JSON for machines, a log for people."""
 
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, runtime_checkable
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
+from ..account import Account
 from ..events import Event
+
+
+class Undelivered(EcgEdgeError):
+    """An event that could not be delivered now and may be later."""
 
 
 class Sink(Protocol):
@@ -16,6 +21,24 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Give back what the sink holds; may be called after a failure, and does not raise."""
+        ...
+
+
+@runtime_checkable
+class Outlet(Sink, Protocol):
+    """A sink that takes events at once and gets rid of them in its own time, and keeps account of that."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why it cannot get rid of them now; None while all is well."""
+        ...
+
+    def accounts(self) -> dict[str, Account]:
+        """Return what became of the events, by the name of the sink."""
+        ...
+
+    def settle(self, timeout: float) -> None:
+        """Wait until nothing is held, nothing can be done about it, or the time is over."""
         ...
 
 
