@@ -21,14 +21,14 @@ def teacher_facts(folders: Sequence[Path], weights: Floats | None) -> dict[str, 
     """
     found: dict[str, Any] = {}
     for path in sorted({p.name for folder in folders for p in folder.glob("test-*.npz")}):
-        members = [load(folder / path) for folder in folders]
-        rows = [_row(m, f"seed {m.facts['seed']}", weights) for m in members]
+        members = [load(folder / path) for folder in folders if (folder / path).is_file()]
+        rows = [_row(m, f"seed {m.facts['seed']}, {m.facts['epochs']} epochs", weights) for m in members]
         if len(members) > 1:
             rows.append(_row(ensemble(members), f"mean logits of the {len(members)}", weights))
         first = members[0].facts
         found[first["task"]] = {
             "split": first["split"], "fusion": first["fusion"], "pretrained": first["pretrained"] is not None,
-            "training_records": first["training_records"], "epochs": first["epochs"], "rows": rows,
+            "training_records": first["training_records"], "rows": rows,
         }  # fmt: skip
     if not found:
         raise EcgEdgeError(f"no predictions in {', '.join(map(str, folders))}: run ecg-edge finetune --report-fold N")
@@ -62,9 +62,8 @@ def render_teachers(facts: dict[str, Any]) -> list[str]:
         first = part["rows"][0]
         lines += [
             "",
-            f"{name}: `{part['fusion']}` from {start} branches, {part['epochs']} epochs on {part['training_records']} "
-            f"records; {part['split']}, {first['records']} records, {first['classes']} classes with at least "
-            f"{MIN_POSITIVES} positives.",
+            f"{name}: `{part['fusion']}` from {start} branches, {part['training_records']} records; {part['split']}, "
+            f"{first['records']} records, {first['classes']} classes with at least {MIN_POSITIVES} positives.",
             "",
             *markdown.table(
                 ("network", "macro AUROC", "macro AUPRC", "macro F1", "Challenge metric"),
