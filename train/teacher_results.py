@@ -51,7 +51,16 @@ def crossval_facts(folder: Path) -> dict[str, Any]:
     paths = sorted(folder.glob(f"summary-*/{JSON}"))
     if not paths:
         raise EcgEdgeError(f"{folder} has no summary: run ecg-edge crossval --out {folder} to its end")
-    return {p.parent.name.removeprefix("summary-"): json.loads(p.read_text(encoding="utf-8"))["figures"] for p in paths}
+    found = {}
+    for path in paths:
+        task = path.parent.name.removeprefix("summary-")
+        parts = [load(part).facts for part in sorted(folder.glob(f"*/test-{task}.npz"))]
+        found[task] = {
+            "figures": json.loads(path.read_text(encoding="utf-8"))["figures"],
+            "epochs": sorted({part["epochs"] for part in parts}),
+            "pretrained": any(part["pretrained"] is not None for part in parts),
+        }
+    return found
 
 
 def render_teachers(facts: dict[str, Any]) -> list[str]:
@@ -85,7 +94,10 @@ def render_crossval(facts: dict[str, Any]) -> list[str]:
         "Each fold is tested once by a network that was neither trained nor chosen on it; the fold after it chooses "
         "epoch and thresholds.",
     ]
-    for name, figures in facts.items():
+    for name, part in facts.items():
+        figures = part["figures"]
+        start = "self-distilled branches, pretrained for each fold" if part["pretrained"] else "random branches"
+        lines += ["", f"{name}: {', '.join(map(str, part['epochs']))} epochs from {start}."]
         count = len(next(iter(figures.values()))["folds"])
         head = (name, *(f"fold {k + 1}" for k in range(count)), "mean", "deviation", "pooled (95 %)")
         rows = [

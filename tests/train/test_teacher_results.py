@@ -36,10 +36,14 @@ def test_teachers_stand_alone_and_as_one(made_up: Callable[..., Predictions], tm
 
 
 def test_a_cross_validation_is_told_fold_by_fold(made_up: Callable[..., Predictions], tmp_path: Path) -> None:
-    parts = [made_up(100, 3, seed=k, first=100 * k) for k in range(3)]
+    parts = [made_up(100, 3, seed=k, first=100 * k, **FACTS | {"pretrained": None}) for k in range(3)]
     write_cv_summary(tmp_path / "summary-made", parts)
+    for k, part in enumerate(parts):
+        (tmp_path / f"fold-{k}").mkdir()
+        part.save(tmp_path / f"fold-{k}" / "test-made.npz")
     facts = crossval_facts(tmp_path)
     page = "\n".join(render_crossval(facts))
+    assert "made: 7 epochs from random branches." in page
     each = [evaluate_predictions(part).macro_auroc.value for part in parts]
     assert "| made | fold 1 | fold 2 | fold 3 | mean | deviation | pooled (95 %) |" in page
     assert (
