@@ -64,7 +64,14 @@ def open_backend(bundle: Bundle, choice: str = "auto", threads: int = 1) -> Back
     """Return the backend that runs a bundle's model; raises BundleError where it has none of that kind."""
     if choice not in CHOICES:
         raise BundleError(f"unknown backend {choice!r}: use --backend {' or '.join(CHOICES)}")
-    return OnnxBackend(bundle.model("onnx"), threads)
+    return open_model("onnx", bundle.model("onnx"), threads)
+
+
+def open_model(kind: str, model: bytes, threads: int = 1) -> Backend:
+    """Return the backend named `kind` on a model graph of its format; raises BundleError where it cannot run it."""
+    if kind != OnnxBackend.name:
+        raise BundleError(f"no backend runs {kind} models: use {OnnxBackend.name}")
+    return OnnxBackend(model, threads)
 
 
 def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
