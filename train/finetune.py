@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from .loop import Line
 from .losses import KnownLoss, rare_weights
 from .networks.front import front_of
 from .networks.model import BranchHeads, FusionNet
+from .networks.output import BranchOutput
 from .networks.standardization import standardize
 from .optimizer import autocast, decay_groups, follow, one_cycle, resolve_precision, set_rate
 from .pretrained import Pretrained, measure_batch_norm
@@ -84,21 +85,60 @@ class StepBatch:
     """Of the whole step's windows."""
 
 
+class Answers(NamedTuple):
+    """What the losses take of the network, for n windows."""
+
+    logits: torch.Tensor
+    """(n, classes)."""
+    alone: tuple[torch.Tensor, ...]
+    """Each branch's own logits, (n, classes)."""
+    projected: torch.Tensor | None
+    """What the contrastive task compares."""
+    guided: tuple[torch.Tensor, ...]
+    """What a guide compares; see Guide."""
+
+
+class Guide(nn.Module):
+    """What a network learns from besides labels; its own layers are trained along with the network.
+
+    Made before the run, it takes part in the objective: `compared` runs inside the parallel module, `loss` outside.
+    """
+
+    def compared(
+        self, network: FusionNet, branches: tuple[BranchOutput | None, BranchOutput | None], fused: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """Return what `loss` takes of the network besides its logits."""
+        raise NotImplementedError
+
+    def loss(
+        self, answers: Answers, signal: torch.Tensor, spectrogram: torch.Tensor, windows: int
+    ) -> tuple[torch.Tensor, Line]:
+        """Return the loss of some windows, whose sum over the parts of a batch of `windows` is the batch's; and a line.
+
+        signal, spectrogram: the windows, as the network has taken them.
+        """
+        raise NotImplementedError
+
+
 class Objective(nn.Module):
     """The network with its losses, as one module for DistributedDataParallel."""
 
-    def __init__(self, network: FusionNet, heads: BranchHeads, contrast: ContrastHead | None) -> None:
+    def __init__(
+        self, network: FusionNet, heads: BranchHeads, contrast: ContrastHead | None, guide: Guide | None = None
+    ) -> None:
         super().__init__()
-        self.network, self.heads, self.contrast = network, heads, contrast
+        self.network, self.heads, self.contrast, self.guide = network, heads, contrast, guide
 
-    def forward(
-        self, signal: torch.Tensor, spectrogram: torch.Tensor, keep: torch.Tensor
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], torch.Tensor | None]:
-        """Return logits, each branch's own logits, and what the contrastive task compares."""
+    def forward(self, signal: torch.Tensor, spectrogram: torch.Tensor, keep: torch.Tensor) -> Answers:
+        """Return what the losses take."""
         branches = self.network.branch_features(signal, spectrogram)
         fused = self.network.fuse_features(*branches)
-        projected = None if self.contrast is None else self.contrast(fused)
-        return self.network.classify(fused, keep), self.heads(*branches), projected
+        return Answers(
+            self.network.classify(fused, keep),
+            self.heads(*branches),
+            None if self.contrast is None else self.contrast(fused),
+            () if self.guide is None else self.guide.compared(self.network, branches, fused),
+        )
 
 
 class FinetuneRun:
@@ -113,11 +153,13 @@ class FinetuneRun:
         noise: dict[str, Any],
         world: World | None = None,
         init: Pretrained | None = None,
+        guide: Guide | None = None,
     ) -> None:
         """Prepare a run on `train` that is validated on `valid`.
 
-        noise: recordings for the augmentation; init: pretrained branches to start from. Raises SettingsError, and
-        PretrainedError where `init` does not fit or has seen a validation patient.
+        noise: recordings for the augmentation; init: pretrained branches to start from; guide: what is learned from
+        besides labels, on windows without labels too. Raises SettingsError, and PretrainedError where `init` does not
+        fit or has seen a validation patient.
         """
         settings.check()
         set_threads(settings.threads)
@@ -129,6 +171,12 @@ class FinetuneRun:
         labels = np.concatenate([part[0] for part in parts], axis=1)
         counted = np.concatenate([part[1] for part in parts], axis=1)
         self._records = learned_records(settings, train.entries, counted)
+        if guide is not None:  # has something to say of every record
+            unlabelled = np.setdiff1d(np.arange(len(counted)), self._records)
+            counted[unlabelled] = False
+            self._labelled, self._records = self._records, np.arange(len(counted))
+        else:
+            self._labelled = self._records
         backbone = settings.network.backbone
         self._augmenter = Augmenter(settings.augment, contract, train, labels, counted, noise, backbone)
         self._samples = round(settings.window_seconds * contract.rate)
@@ -144,11 +192,13 @@ class FinetuneRun:
                 measure_batch_norm(self.network, train, self._records, contract, front_of(backbone), self._samples)
             for branch in self._branches():
                 branch.requires_grad_(False)
-        weights = rare_weights(labels[self._records], settings.rare_power, settings.rare_limit)
+        weights = rare_weights(labels[self._labelled], settings.rare_power, settings.rare_limit)
         self.loss = KnownLoss(weights).to(self.world.device)
         heads = BranchHeads(self.network, labels.shape[1])
         contrast = ContrastHead(self.network.features, settings.contrast) if settings.contrast_weight > 0 else None
-        self.objective = share_batch_norm(Objective(self.network, heads, contrast), self.world).to(self.world.device)
+        self.objective = share_batch_norm(Objective(self.network, heads, contrast, guide), self.world).to(
+            self.world.device
+        )
         channels_last(self.objective)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         encoder = {id(p) for branch in self._branches() for p in branch.parameters()}
@@ -183,7 +233,12 @@ class FinetuneRun:
             "contract": self.contract.to_dict(),
             "records": len(self._records),
             "init": None if self._init is None else self._init.facts,
+            **self.more_facts(),
         }
+
+    def more_facts(self) -> dict[str, Any]:
+        """Return what else the run depends on, as types that checkpoints know."""
+        return {}
 
     def batches(self, epoch: int, first: int) -> Iterator[StepBatch]:
         """Yield this rank's part of each step of an epoch."""
@@ -219,15 +274,20 @@ class FinetuneRun:
             hold = self.world.size > 1 and k < len(parts) - 1
             with self._parallel.no_sync() if hold else torch.enable_grad():  # type: ignore[operator]
                 with autocast(self._precision, device):
-                    logits, alone, projected = self._parallel(
-                        signal_tensor(batch.rows.signal[part], device),
-                        spectrogram_tensor(batch.rows.spectrogram[part], device),
-                        keep[mine],
-                    )
-                loss = self.loss(logits.float(), targets[mine], counted[mine], total)
+                    signal = signal_tensor(batch.rows.signal[part], device)
+                    spectrogram = spectrogram_tensor(batch.rows.spectrogram[part], device)
+                    answers: Answers = self._parallel(signal, spectrogram, keep[mine])
+                loss = self.loss(answers.logits.float(), targets[mine], counted[mine], total)
                 line["loss"] += float(loss.detach())
-                for branch in alone:
+                for branch in answers.alone:
                     loss = loss + s.branch_weight * self.loss(branch.float(), targets[mine], counted[mine], total)
+                loss = s.label_weight * loss
+                if self.objective.guide is not None:
+                    with autocast(self._precision, device):
+                        guided, more = self.objective.guide.loss(answers, signal, spectrogram, len(targets))
+                    loss = loss + guided
+                    line |= {name: line.get(name, 0.0) + value for name, value in more.items()}
+                projected = answers.projected
                 if projected is not None:
                     known = targets[mine] * counted[mine]
                     if s.accumulate == 1:
@@ -275,12 +335,13 @@ class FinetuneRun:
         """Return the content of `best.pt`: the averaged network as it is now, with what it was made from."""
         return {
             "kind": "trained",
-            "records": len(self._records),
+            "records": len(self._labelled),
             "settings": to_table(self.settings),
             "contract": self.contract.to_dict(),
             "init": None if self._init is None else self._init.facts,
             "history": history,
             "network": self.average.state_dict(),
+            **self.more_facts(),
         }
 
     def state(self) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class FinetuneSettings:
     """A positive counts (negatives / positives) ** rare_power times in the loss: 0 as it comes, 1 balanced."""
     rare_limit: float = 10.0
     """Largest such weight."""
+    label_weight: float = 1.0
+    """Weight of the loss against labels, where there is something else to learn from as well."""
     branch_weight: float = 0.3
     """Weight in the loss of what each branch alone would answer; see BranchHeads."""
     contrast_weight: float = 0.0

@@ -36,6 +36,7 @@ COMMANDS = {
     "study": (_TRAIN + "study", "run the grid of trainings behind docs/results.md"),
     "results": (_TRAIN + "results", "write docs/results.md from the runs of a study"),
     "evaluate": (_TRAIN + "evaluate", "score predictions against labels"),
+    "distill": (_EXPORT + "distill", "teach a small network what trained ones know"),
     "export": (_EXPORT + "export", "quantize a trained network and write its bundle"),
 }
 """Sub-command -> (module with `add_arguments` and `run`, one line of help)."""

@@ -10,16 +10,16 @@ from ..settings import override, preset_names, read_preset
 T = TypeVar("T")
 
 
-def add_run_options(parser: argparse.ArgumentParser, command: str) -> None:
-    """Add the options of a run of `command`, whose presets lie under that name."""
+def add_run_options(parser: argparse.ArgumentParser, command: str, preset: str = "edge") -> None:
+    """Add the options of a run of `command`, whose presets lie under that name; `preset` is the default one."""
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="folder with ptbxl, ptbxl_z, cinc2020, nstdb in it"
     )
     parser.add_argument(
         "--preset",
-        default="edge",
+        default=preset,
         metavar="NAME|FILE",
-        help=f"settings: {', '.join(preset_names(command))}, or a TOML file (default: edge)",
+        help=f"settings: {', '.join(preset_names(command))}, or a TOML file (default: {preset})",
     )
     parser.add_argument(
         "--set",
@@ -47,7 +47,8 @@ def add_run_options(parser: argparse.ArgumentParser, command: str) -> None:
 
 def settings_of(kind: type[T], command: str, args: argparse.Namespace) -> T:
     """Return the settings that the options ask for; raises SettingsError."""
-    short = [f"{name}={getattr(args, name)}" for name in ("seed", "epochs") if getattr(args, name) is not None]
+    where = "student." if command == "distill" else ""
+    short = [f"{where}{name}={getattr(args, name)}" for name in ("seed", "epochs") if getattr(args, name) is not None]
     return override(read_preset(kind, command, args.preset), [*args.assignments, *short])
 
 

@@ -13,6 +13,10 @@ class Concat(nn.Module):
         super().__init__()
         self.features = time_features + spectrogram_features
 
+    def attention(self, time: BranchOutput, spectrogram: BranchOutput) -> tuple[torch.Tensor, ...]:
+        """Return nothing: it attends to all alike."""
+        return ()
+
     def forward(self, time: BranchOutput, spectrogram: BranchOutput) -> torch.Tensor:
         """Return h = [h_t; h_s] (N, time_features + spectrogram_features)."""
         return torch.cat((time.vector, spectrogram.vector), dim=1)

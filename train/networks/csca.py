@@ -30,9 +30,8 @@ class CrossAttention(nn.Module):
         self.channel = nn.Sequential(nn.Linear(other_features, hidden), nn.ReLU(), nn.Linear(hidden, channels))
         self.when = nn.Conv2d(2, 1, (1, SPAN), padding=(0, SPAN // 2))
 
-    def forward(self, maps: torch.Tensor, other: BranchOutput) -> torch.Tensor:
-        """Return re-weighted maps (N, channels, h, w); `other` may have another length in time."""
-        channel = torch.sigmoid(self.channel(other.vector))[:, :, None, None]
+    def times(self, maps: torch.Tensor, other: BranchOutput) -> torch.Tensor:
+        """Return p (N, 1, 1, w), from 0 to 1: when to listen to maps (N, channels, h, w)."""
         seen = torch.cat(
             (
                 other.maps.mean(dim=(1, 2), keepdim=True),
@@ -41,8 +40,12 @@ class CrossAttention(nn.Module):
             dim=1,
         )
         size = (1, maps.shape[3])
-        when = torch.sigmoid(nn.functional.interpolate(self.when(seen), size, mode="bilinear", align_corners=False))
-        return maps + maps * channel * when
+        return torch.sigmoid(nn.functional.interpolate(self.when(seen), size, mode="bilinear", align_corners=False))
+
+    def forward(self, maps: torch.Tensor, other: BranchOutput) -> torch.Tensor:
+        """Return re-weighted maps (N, channels, h, w); `other` may have another length in time."""
+        channel = torch.sigmoid(self.channel(other.vector))[:, :, None, None]
+        return maps + maps * channel * self.times(maps, other)
 
 
 class Csca(nn.Module):
@@ -57,6 +60,11 @@ class Csca(nn.Module):
         # Of their own: re-weighted maps have other means than those that the branches' own pools norm.
         self.time_pool, self.spectrogram_pool = Pool(time_channels), Pool(spectrogram_channels)
         self.features = self.time_pool.features + self.spectrogram_pool.features
+
+    def attention(self, time: BranchOutput, spectrogram: BranchOutput) -> tuple[torch.Tensor, ...]:
+        """Return p_t (N, T_t) and p_s (N, T_s)."""
+        p_t, p_s = self.time.times(time.maps, spectrogram), self.spectrogram.times(spectrogram.maps, time)
+        return p_t.flatten(1), p_s.flatten(1)
 
     def forward(self, time: BranchOutput, spectrogram: BranchOutput) -> torch.Tensor:
         """Return h (N, 2 * time_channels + 2 * spectrogram_channels)."""

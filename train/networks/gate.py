@@ -18,6 +18,10 @@ class Gate(nn.Module):
         """Return g (N, 2), the weights of the time and the spectrogram vector; each row sums to one."""
         return torch.softmax(self.linear(torch.cat((time, spectrogram), dim=1)), dim=1)
 
+    def attention(self, time: BranchOutput, spectrogram: BranchOutput) -> tuple[torch.Tensor, ...]:
+        """Return g as the one thing that this fusion attends by."""
+        return (self.weights(time.vector, spectrogram.vector),)
+
     def forward(self, time: BranchOutput, spectrogram: BranchOutput) -> torch.Tensor:
         """Return h = [g_1 h_t; g_2 h_s] (N, time_features + spectrogram_features)."""
         g = self.weights(time.vector, spectrogram.vector)
