@@ -12,6 +12,8 @@ What changes against `FusionNet`, none of it in what is computed:
 - x + x * c * p is x * (1 + c * p), one large product instead of two and a sum.
 """
 
+from collections import OrderedDict
+
 import torch
 from torch import nn
 
@@ -32,7 +34,10 @@ Pooled = tuple[torch.Tensor, torch.Tensor]
 
 def pooled(maps: torch.Tensor) -> Pooled:
     """Return mean and maximum over height and width of maps (N, h, w, channels)."""
-    return maps.mean(dim=(1, 2)), maps.amax(dim=(1, 2))
+    # The maximum as pooling, which is 8-bit everywhere, where a reduction to the maximum is not; of maps in one
+    # column, since the converter transposes the maps for it otherwise.
+    column = maps.reshape(maps.shape[0], -1, 1, maps.shape[3]).permute(0, 3, 1, 2)
+    return maps.mean(dim=(1, 2)), nn.functional.max_pool2d(column, (column.shape[2], 1)).flatten(1)
 
 
 class LinearOfPooled(nn.Module):
@@ -56,6 +61,24 @@ class LinearOfPooled(nn.Module):
         for part, vector in zip(list(self.parts)[1:], vectors[1:], strict=True):
             total = total + part(vector)
         return total
+
+
+class GatedHead(nn.Module):
+    """`Gate` and the head after it: g_1 head(h_t) + g_2 head(h_s) + bias."""
+
+    def __init__(self, gate: Gate, head: nn.Linear, norms: list[nn.BatchNorm1d]) -> None:
+        """norms: of the time and the spectrogram branch's vector."""
+        super().__init__()
+        self.gate = LinearOfPooled(gate.linear, norms)
+        of_time, of_spectrogram = head.weight.split([norm.num_features for norm in norms], dim=1)
+        self.of_time = LinearOfPooled(_linear(of_time, None), norms[:1])
+        self.of_spectrogram = LinearOfPooled(_linear(of_spectrogram, None), norms[1:])
+        self.bias = nn.Parameter(head.bias.detach())
+
+    def forward(self, *vectors: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, classes) of the means and maxima of both branches."""
+        g = torch.softmax(self.gate(*vectors), dim=1)
+        return g[:, :1] * self.of_time(*vectors[:2]) + g[:, 1:] * self.of_spectrogram(*vectors[2:]) + self.bias
 
 
 class Attention(nn.Module):
@@ -83,7 +106,12 @@ class Attention(nn.Module):
     def forward(self, maps: torch.Tensor, other_maps: torch.Tensor, other: Pooled) -> torch.Tensor:
         """Return re-weighted maps (N, h, length, channels)."""
         channel = torch.sigmoid(self.second(self.relu(self.first(*other))))[:, None, None]
-        means, maxima = other_maps.mean(dim=(1, 3)), other_maps.amax(dim=(1, 3))
+        means, maxima = other_maps.mean(dim=(1, 3)), other_maps
+        height, channels = other_maps.shape[1], other_maps.shape[3]
+        if height > 1:
+            maxima = nn.functional.max_pool2d(maxima.permute(0, 3, 1, 2), (height, 1)).permute(0, 2, 3, 1)
+        # Over channels as well: they become the width of an image of one channel, a step of time its height.
+        maxima = nn.functional.max_pool2d(maxima, (1, channels)).flatten(1)
         when = torch.sigmoid(self.of_means(means) + self.of_maxima(maxima))[:, None, :, None]
         return maps * (1 + channel * when)
 
@@ -91,7 +119,7 @@ class Attention(nn.Module):
 class TfliteForm(nn.Module):
     """A trained edge network for conversion: channels last, batch 1, fixed sizes."""
 
-    def __init__(self, network: FusionNet, window: int, bins: int, frames: int) -> None:
+    def __init__(self, network: FusionNet, leads: int, window: int, bins: int, frames: int) -> None:
         """Take a copy of the weights of `network`; raises EcgEdgeError for another backbone than the edge one."""
         super().__init__()
         if network.settings.backbone != "edge":
@@ -99,42 +127,31 @@ class TfliteForm(nn.Module):
                 f"the {network.settings.backbone} backbone does not run on devices: export one with the edge backbone"
             )
         folded = fold_batch_norm(network)
-        self.time, self.spectrogram = folded.time, folded.spectrogram
-        assert isinstance(self.time, TimeBranch | None)
-        assert isinstance(self.spectrogram, SpectrogramBranch | None)
-        if self.spectrogram is not None:
-            stem = self.spectrogram.stem
-            assert isinstance(stem, nn.Conv2d)
-            stem.weight.data /= STEPS_PER_UNIT  # a power of two: no weight is rounded
+        time, spectrogram = folded.time, folded.spectrogram
+        assert isinstance(time, TimeBranch | None)
+        assert isinstance(spectrogram, SpectrogramBranch | None)
+        if spectrogram is not None:
+            assert isinstance(spectrogram.stem, nn.Conv2d)
+            spectrogram.stem.weight.data /= STEPS_PER_UNIT  # a power of two: no weight is rounded
+        self.time, self.spectrogram = _trunk(time), _trunk(spectrogram)
         fusion, head = folded.fusion, folded.head
         assert isinstance(head, nn.Linear)
         self.to_time: Attention | None = None
         self.to_spectrogram: Attention | None = None
-        self.gate: LinearOfPooled | None = None
-        own = [branch.pool for branch in (self.time, self.spectrogram) if branch is not None]
+        own = [branch.pool for branch in (time, spectrogram) if branch is not None]
         if isinstance(fusion, Csca):
-            assert self.time is not None
-            assert self.spectrogram is not None
+            assert time is not None
+            assert spectrogram is not None
             with torch.no_grad():
-                leads = self.time.stem.in_channels  # type: ignore[union-attr]
-                t = self.time.maps(torch.zeros(1, leads, 1, window)).shape[3]
-                s = self.spectrogram.maps(torch.zeros(1, leads, bins, frames)).shape[3]
-            self.to_time = Attention(fusion.time, self.spectrogram.pool.norm, s, t)
-            self.to_spectrogram = Attention(fusion.spectrogram, self.time.pool.norm, t, s)
+                t = time.maps(torch.zeros(1, leads, 1, window)).shape[3]
+                s = spectrogram.maps(torch.zeros(1, leads, bins, frames)).shape[3]
+            self.to_time = Attention(fusion.time, spectrogram.pool.norm, s, t)
+            self.to_spectrogram = Attention(fusion.spectrogram, time.pool.norm, t, s)
             own = [fusion.time_pool, fusion.spectrogram_pool]
-        elif isinstance(fusion, Gate):
-            self.gate = LinearOfPooled(fusion.linear, [pool.norm for pool in own])
         else:
-            assert isinstance(fusion, Concat | None)
-        if self.gate is None:
-            self.head: nn.Module = LinearOfPooled(head, [pool.norm for pool in own])
-        else:
-            # g h: the weight of a branch multiplies what the head makes of its vector.
-            split = head.weight.split([pool.features for pool in own], dim=1)
-            self.head = nn.ModuleList(
-                LinearOfPooled(_linear(part, None), [pool.norm]) for part, pool in zip(split, own, strict=True)
-            )
-            self.bias = nn.Parameter(head.bias.detach())
+            assert isinstance(fusion, Gate | Concat | None)
+        norms = [pool.norm for pool in own]
+        self.head = GatedHead(fusion, head, norms) if isinstance(fusion, Gate) else LinearOfPooled(head, norms)
 
     def forward(self, signal: torch.Tensor, spectrogram: torch.Tensor) -> torch.Tensor:
         """Return logits (1, classes).
@@ -145,19 +162,19 @@ class TfliteForm(nn.Module):
         maps, pools = [], []
         for branch, x in ((self.time, signal), (self.spectrogram, spectrogram)):
             if branch is not None:
-                x = branch.blocks(branch.relu(branch.stem(x.permute(0, 3, 1, 2))))
-                maps.append(x.permute(0, 2, 3, 1))  # back again, so that the converter needs no transposes
+                maps.append(branch(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
                 pools.append(pooled(maps[-1]))
         if self.to_time is not None and self.to_spectrogram is not None:
             t, s = maps
             pools = [pooled(self.to_time(t, s, pools[1])), pooled(self.to_spectrogram(s, t, pools[0]))]
-        vectors = [vector for pair in pools for vector in pair]
-        if self.gate is None:
-            logits: torch.Tensor = self.head(*vectors)
-            return logits
-        g = torch.softmax(self.gate(*vectors), dim=1)
-        of_time, of_spectrogram = (part(*pair) for part, pair in zip(self.head, pools, strict=True))
-        return g[:, :1] * of_time + g[:, 1:] * of_spectrogram + self.bias
+        logits: torch.Tensor = self.head(*(vector for pair in pools for vector in pair))
+        return logits
+
+
+def _trunk(branch: TimeBranch | SpectrogramBranch | None) -> nn.Module | None:
+    if branch is None:
+        return None
+    return nn.Sequential(OrderedDict(stem=branch.stem, relu=branch.relu, blocks=branch.blocks))
 
 
 def _gain(norm: nn.BatchNorm1d) -> torch.Tensor:

@@ -166,7 +166,7 @@ def _set(*keys: str, value: Any) -> Edit:
         pytest.param(_set("files", value={}), id="model not among the files"),
         pytest.param(_set("models", value={}), id="no model"),
         pytest.param(_set("models", value={"onnx": "other.onnx"}), id="model of another name"),
-        pytest.param(_set("self_test", "logits", value=[0.0]), id="too few logits"),
+        pytest.param(_set("self_test", "logits", "onnx", value=[0.0]), id="too few logits"),
         pytest.param(_set("self_test", value=None), id="no self-test"),
         pytest.param(lambda data: data.pop("licence"), id="field missing"),
     ],
