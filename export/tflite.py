@@ -112,7 +112,7 @@ def dequantized(
     signal: npt.NDArray[np.int8], spectrogram: npt.NDArray[np.int8]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return the float graph's inputs from the INT8 graph's."""
-    return signal.astype(np.float32) / SIGNAL_STEPS, spectrogram.astype(np.float32) - SPECTROGRAM_ZERO
+    return signal.astype(np.float32) / np.float32(SIGNAL_STEPS), spectrogram.astype(np.float32) - SPECTROGRAM_ZERO
 
 
 def tflite_logits(model: Path | bytes, windows: Windows) -> npt.NDArray[np.float32]:

@@ -67,12 +67,12 @@ def _packed(parsed: Any) -> bytes:
     """Return a graph as the file's bytes."""
     import flatbuffers
 
-    class Builder(flatbuffers.Builder):  # type: ignore[misc]
+    class Builder(flatbuffers.Builder):
         def __init__(self) -> None:
             super().__init__(1024)
             self._written: dict[tuple[str, bytes], int] = {}
 
-        def CreateNumpyVector(self, x: Any) -> int:  # noqa: N802, the name that the generated code calls
+        def CreateNumpyVector(self, x: Any) -> int:
             key = (x.dtype.str, x.tobytes())
             if key not in self._written:
                 if x.dtype == np.uint8:  # weights, the only vectors of bytes

@@ -22,7 +22,6 @@ from ecg_edge.train.networks.concat import Concat
 from ecg_edge.train.networks.csca import CrossAttention, Csca
 from ecg_edge.train.networks.gate import Gate
 from ecg_edge.train.networks.model import FusionNet
-from ecg_edge.train.networks.output import Pool
 from ecg_edge.train.networks.spectrogram_branch import STEPS_PER_UNIT, SpectrogramBranch
 from ecg_edge.train.networks.time_branch import TimeBranch
 
@@ -88,6 +87,7 @@ class Attention(nn.Module):
         """norm: that of the other branch's vector; lengths in time of the other's maps and of those to re-weigh."""
         super().__init__()
         first, self.relu, self.second = source.channel
+        assert isinstance(first, nn.Linear)
         self.first = LinearOfPooled(first, [norm])
         with torch.no_grad():
             # The rows of the matrices are the answers to unit vectors, less the answer to zero.

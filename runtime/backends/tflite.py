@@ -1,5 +1,8 @@
 """INT8 TFLite graphs on LiteRT, or on the older tflite-runtime."""
 
+import contextlib
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,8 +26,8 @@ class TfliteBackend:
         """
         interpreter = _interpreter()
         try:
-            # Kept with the interpreter, which reads its weights from these bytes.
-            self._interpreter = interpreter(model_content=model, num_threads=threads)
+            with _without_a_word():
+                self._interpreter = interpreter(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
             inputs, (output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
@@ -35,6 +38,8 @@ class TfliteBackend:
             raise BundleError("the TFLite model takes other inputs than this version gives: export the bundle again")
         self._signal, self._spectrogram = (one["index"] for one in inputs)
         self._output = output["index"]
+        self._scale: float
+        self._zero: int
         self._scale, self._zero = output["quantization"] if output["dtype"] == np.int8 else (1.0, 0)
 
     def logits(self, signal: npt.NDArray[np.int16], spectrogram: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -44,7 +49,28 @@ class TfliteBackend:
         self._interpreter.set_tensor(self._spectrogram, power)
         self._interpreter.invoke()
         answer = self._interpreter.get_tensor(self._output)[0]
-        return (answer.astype(np.float32) - np.float32(self._zero)) * np.float32(self._scale)
+        logits: npt.NDArray[np.float32] = (answer.astype(np.float32) - np.float32(self._zero)) * np.float32(self._scale)
+        return logits
+
+
+@contextlib.contextmanager
+def _without_a_word() -> Iterator[None]:
+    """Send what native code writes to the standard error nowhere: LiteRT says there which delegate it made.
+
+    It has no setting for that. What goes wrong is raised, so nothing is lost.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _interpreter() -> Any:

@@ -5,8 +5,8 @@ Both scales are fixed, not calibrated, so that a microcontroller computes the sa
     signal       q = sign(x) * floor(128 |x| / (1000 + |x|) + 1/2)       int8, scale 1/128, zero point 0
     spectrogram  q = p - 128                                             int8, scale 1, zero point -128
 
-x is the signal in microvolts, of which the network takes x / (1000 + |x|) (`train.networks.time_branch.compand`): a step is
-7.9 µV near zero, so a P wave of 100 µV spans 12 steps, and |q| stays at or below 124 for every int16. In integers the
+x is the signal in microvolts, of which the network takes x / (1000 + |x|), the compand of its time branch: a step is
+7.8 µV near zero, so a P wave of 100 µV spans 12 steps, and |q| stays at or below 124 for every int16. In integers the
 rounding is (256 |x| + 1000 + |x|) / (2 (1000 + |x|)), which fits 32 bits.
 """
 

@@ -22,8 +22,8 @@ from .outlets import add_outlet_arguments, open_outlets
 DEFAULT_BUNDLE = "arrhythmia"
 DEMO = "demo"
 BACKEND_HELP = (
-    "what runs the model (%(default)s: for records onnx where the bundle has it, so that the same record gives the same "
-    "events everywhere; live and in bench the faster one here)"
+    "what runs the model (%(default)s: for a record onnx where the bundle has it, so that it gives the same events "
+    "everywhere; live and in bench the faster one here)"
 )
 
 
