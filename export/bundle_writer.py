@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ import numpy as np
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime import bundle, selftest
-from ecg_edge.runtime.backends import OnnxBackend
+from ecg_edge.runtime.backends import open_model
 from ecg_edge.runtime.bundle import FileInfo, Manifest, Metric, SelfTest
 from ecg_edge.runtime.classes import ClassInfo
 from ecg_edge.runtime.contract import Contract
 
 from .card import CARD
 
-MODEL = "model.onnx"
+FILES = {"onnx": "model.onnx", "tflite": "model.tflite"}  # of each backend's model
 TOLERANCE = 0.05  # of a self-test logit: some steps of the 8-bit activations that the logits are sums of
 LICENCE = "Apache-2.0 (weights); trained on recordings that are CC BY 4.0, which the model card names"
 LARGEST_BUNDLE = bundle.SIZE_LIMIT  # bytes; nothing reads a larger file, and no edge model comes near it
@@ -37,8 +37,8 @@ class BundleParts:
     version: str
     classes: Sequence[ClassInfo]
     contract: Contract
-    model: bytes
-    """ONNX graph."""
+    models: Mapping[str, bytes]
+    """Graph of each backend: `onnx`, `tflite` or both."""
     card: str
     """Markdown."""
     metrics: Sequence[Metric]
@@ -49,21 +49,25 @@ def write_bundle(parts: BundleParts, folder: Path) -> bundle.Bundle:
     """Write the bundle into `folder`, in place of one that is there, and return it as it loads again.
 
     Raises BundleWriteError where `folder` holds something else, the bundle is too large, or it fails its own
-    self-test.
+    self-test; BundleError where a model's interpreter is not installed or refuses it.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / bundle.MANIFEST).is_file():
         raise BundleWriteError(f"{folder} holds something that is no bundle: name another --out")
     inputs = selftest.front_end_inputs(parts.contract)
-    logits = OnnxBackend(parts.model).logits(inputs.signal, inputs.spectrogram)
-    contents = {MODEL: parts.model, CARD: parts.card.encode()}
+    answers = {
+        kind: open_model(kind, model).logits(inputs.signal, inputs.spectrogram) for kind, model in parts.models.items()
+    }
+    logits = {kind: tuple(round(float(v), 6) for v in np.ravel(values)) for kind, values in answers.items()}
+    contents = {FILES[kind]: model for kind, model in parts.models.items()}
+    contents[CARD] = parts.card.encode()
     manifest = Manifest(
         name=parts.name,
         version=parts.version,
         classes=tuple(parts.classes),
         contract=parts.contract,
         files={name: FileInfo(hashlib.sha256(blob).hexdigest(), len(blob)) for name, blob in contents.items()},
-        models={"onnx": MODEL},
-        self_test=SelfTest(inputs.sha256, tuple(round(float(v), 6) for v in np.ravel(logits)), TOLERANCE),
+        models={kind: FILES[kind] for kind in parts.models},
+        self_test=SelfTest(inputs.sha256, logits, TOLERANCE),
         licence=LICENCE,
         metrics=tuple(parts.metrics),
         provenance=parts.provenance,
@@ -81,9 +85,10 @@ def write_bundle(parts: BundleParts, folder: Path) -> bundle.Bundle:
     for name, blob in contents.items():
         (working / name).write_bytes(blob)
     written = bundle.load(working)
-    if not selftest.run(written, OnnxBackend(written.model("onnx"))).passed:
-        shutil.rmtree(working)
-        raise BundleWriteError("the new bundle fails its own self-test: check the onnxruntime installation")
+    for kind in parts.models:
+        if not selftest.run(written, open_model(kind, written.model(kind))).passed:
+            shutil.rmtree(working)
+            raise BundleWriteError(f"the new bundle fails its own self-test on {kind}: reinstall what runs {kind}")
     shutil.rmtree(folder, ignore_errors=True)
     working.rename(folder)
     return bundle.load(folder)

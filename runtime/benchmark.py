@@ -85,7 +85,7 @@ def run(bundle: Bundle, backend: str = "auto", settings: Settings | None = None)
     """
     settings = settings or Settings()
     recording = make_recording()
-    chosen = backends.open_backend(bundle, backend, settings.threads)
+    chosen = backends.open_backend(bundle, backend, settings.threads, timed=True)
     policy = load_policy(labels=[c.abbreviation for c in bundle.manifest.classes])
 
     costs = measure_hops(bundle, chosen, policy, recording, settings)
@@ -94,9 +94,9 @@ def run(bundle: Bundle, backend: str = "auto", settings: Settings | None = None)
     stages["other"] = max(0.0, median - sum(stages.values()))
     rss_bytes, cold_start_s = measure_process(bundle, chosen.name, recording, settings)
 
-    others = [n for n in bundle.manifest.models if n in backends.CHOICES and n != chosen.name]
+    others = [n for n in bundle.manifest.models if n != chosen.name and n in backends.BACKENDS]
     by_backend = {chosen.name: _figures(costs)}
-    for name in others if backend == "auto" else ():
+    for name in filter(backends.installed, others) if backend == "auto" else ():
         other = backends.open_backend(bundle, name, settings.threads)
         by_backend[name] = _figures(measure_hops(bundle, other, policy, recording, settings))
     return {

@@ -16,7 +16,7 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from .classes import ClassInfo
 from .contract import Contract
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had an ONNX model only, and its logits alone in the self-test; it is read as well
 MANIFEST = "bundle.json"
 SHIPPED = Path(__file__).parent / "bundles"
 SIZE_LIMIT = 64 * 2**20  # bytes of one file: a hundred times what an edge model needs
@@ -56,7 +56,8 @@ class SelfTest:
 
     front_end_sha256: str
     """Hash of the integers that the front end computes from it: the same on every machine."""
-    logits: tuple[float, ...]
+    logits: dict[str, tuple[float, ...]]
+    """Of each backend's model: `{"onnx": (...)}`."""
     tolerance: float
     """Largest difference of a logit; machines differ in the last bits of their INT8 kernels' float parts."""
 
@@ -72,7 +73,7 @@ class Manifest:
     files: dict[str, FileInfo]
     """Every file but the manifest itself, by name."""
     models: dict[str, str]
-    """File of each backend: `{"onnx": "model.onnx"}`."""
+    """File of each backend: `{"onnx": "model.onnx", "tflite": "model.tflite"}`."""
     self_test: SelfTest
     licence: str
     metrics: tuple[Metric, ...] = ()
@@ -103,8 +104,10 @@ class Manifest:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Return the manifest in `data`; raises BundleError or ContractError for anything that is not one."""
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise BundleError(f"bundle.json has schema {_peek(data)}, this version reads {SCHEMA}: export it again")
+        if not isinstance(data, dict) or type(data.get("schema")) is not int or not 1 <= data["schema"] <= SCHEMA:
+            raise BundleError(
+                f"bundle.json has schema {_peek(data)}, this version reads 1 to {SCHEMA}: export it again"
+            )
         try:
             manifest = cls(
                 name=_text(data["name"]),
@@ -115,7 +118,7 @@ class Manifest:
                 models={_text(k): _plain(v) for k, v in data["models"].items()},
                 self_test=SelfTest(
                     _text(data["self_test"]["front_end_sha256"]),
-                    tuple(float(v) for v in data["self_test"]["logits"]),
+                    _answers(data["self_test"]["logits"], data["schema"]),
                     float(data["self_test"]["tolerance"]),
                 ),
                 licence=_text(data["licence"]),
@@ -127,7 +130,10 @@ class Manifest:
             raise BundleError(f"bundle.json is damaged ({_reason(error)}): fetch or export the bundle again") from error
         if contract_hash != manifest.contract.sha256:
             raise BundleError("the signal contract in bundle.json does not match its hash: fetch the bundle again")
-        if len(manifest.self_test.logits) != len(manifest.classes) or not manifest.classes:
+        answers = manifest.self_test.logits
+        if set(answers) != set(manifest.models):
+            raise BundleError("bundle.json has other models than its self-test has answers of: export it again")
+        if any(len(v) != len(manifest.classes) for v in answers.values()) or not manifest.classes:
             raise BundleError("bundle.json names other classes than its self-test has logits: export it again")
         if len({c.abbreviation for c in manifest.classes}) < len(manifest.classes):
             raise BundleError("bundle.json has two classes of one abbreviation: export it again")
@@ -217,6 +223,12 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
+
+
+def _answers(data: Any, schema: int) -> dict[str, tuple[float, ...]]:
+    """Return the self-test's logits by backend."""
+    by_backend = {"onnx": data} if schema == 1 else data
+    return {_text(name): tuple(float(v) for v in values) for name, values in by_backend.items()}
 
 
 def _class(data: dict[str, Any]) -> ClassInfo:

@@ -86,7 +86,7 @@ def tiny_bundle() -> TinyBundle:
             contract=Contract(),
             files={n: FileInfo(hashlib.sha256(b).hexdigest(), len(b)) for n, b in contents.items()},
             models={"onnx": "model.onnx"},
-            self_test=SelfTest(inputs.sha256, tuple(float(v) for v in answer), 1e-4),
+            self_test=SelfTest(inputs.sha256, {"onnx": tuple(float(v) for v in answer)}, 1e-4),
             licence="Apache-2.0",
             metrics=(Metric("simulated", "none", "macro_auroc", 0.5, 0.4, 0.6),),
             provenance={"made_by": "tests"},

@@ -136,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
             version=version("ecg-edge"),
             classes=classes,
             contract=contract,
-            model=int8_graph.read_bytes(),
+            models={"onnx": int8_graph.read_bytes()},
             card=render(facts, classes, metrics, card_report, f"{final.data}, {final.split}"),
             metrics=metrics,
             provenance=provenance(trained, facts, quantized, args.report_fold),

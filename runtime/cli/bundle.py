@@ -2,7 +2,7 @@
 
 `show` tells what a bundle holds: its classes, signal contract, files, measured figures and origin. Without a name it
 lists the bundles that ship with the package. `verify` checks the hashes and the contract, and runs the self-test on
-this machine; without a name, of every shipped bundle.
+this machine with each of its models that a library here can run; without a name, of every shipped bundle.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from .. import backends, selftest
 from ..bundle import Bundle, Manifest, load, shipped
 
+RUNNERS = {"onnx": "onnxruntime", "tflite": "ai-edge-litert"}  # what runs the models of each backend
 NONE_SHIPPED = "no bundle ships with this installation: name the folder of one"
 
 
@@ -24,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="show|verify")
     show = actions.add_parser("show", help="tell what a bundle is, or list the shipped ones", allow_abbrev=False)
     verify = actions.add_parser("verify", help="check hashes, contract and self-test", allow_abbrev=False)
-    verify.add_argument("--backend", default="auto", choices=backends.CHOICES, help="inference runtime (%(default)s)")
+    verify.add_argument(
+        "--backend", default="auto", choices=backends.CHOICES, help="run this model alone (%(default)s: every one)"
+    )
     for action in (show, verify):
         action.add_argument("bundle", nargs="?", metavar="NAME|PATH", help="shipped bundle or folder")
         action.add_argument("--json", action="store_true", help="print one JSON object")
@@ -114,45 +117,77 @@ def _verify(args: argparse.Namespace) -> int:
         if not one["passed"]:
             print(f"ecg-edge: {one['bundle']}: {one['reason']}", file=sys.stderr)
         elif not args.json:
-            print(
-                f"{one['bundle']}: {one['files']} files match their hashes, contract {one['contract_sha256'][:12]}, "
-                f"front end exact: yes, largest logit difference {one['largest_difference']:.2g} "
-                f"(tolerance {one['tolerance']:.2g}) on {one['backend']}: passed"
-            )
+            print(_passed(one))
     return 0 if good else 1
 
 
+def _passed(one: dict[str, Any]) -> str:
+    """Return the line of a bundle that passed."""
+    parts = [
+        f"{one['bundle']}: {one['files']} files match their hashes, contract {one['contract_sha256'][:12]}",
+        "front end exact: yes",
+    ]
+    for name, result in one["backends"].items():
+        if result["passed"] is None:
+            parts.append(f"{name} not run ({result['reason']})")
+        else:
+            parts.append(f"largest logit difference {result['largest_difference']:.2g} on {name}")
+    return f"{', '.join(parts)} (tolerance {one['tolerance']:.2g}): passed"
+
+
 def _verdict(name: str, choice: str) -> dict[str, Any]:
-    """Return what verifying found, as JSON types; `reason` only where it failed."""
+    """Return what verifying found, as JSON types; `reason` only where it failed.
+
+    Under `backends` each of the bundle's models, or the chosen one: whether it `passed`, null where nothing here runs
+    it. Without a choice it is enough that one passes and none fails, since a device may have one runtime only.
+    """
     try:
         bundle = load(name)
-        backend = backends.open_backend(bundle, choice)
     except EcgEdgeError as error:
         return {"bundle": name, "passed": False, "reason": str(error)}
     manifest = bundle.manifest
-    outcome = selftest.run(bundle, backend)
-    # JSON has no infinity, which stands for an answer that is not a number.
-    finite = outcome.largest_difference < float("inf")
+    kinds = [k for k in backends.BACKENDS if k in manifest.models] if choice == "auto" else [choice]
+    results: dict[str, dict[str, Any]] = {}
+    exact: bool | None = None
+    for kind in kinds:
+        if choice == "auto" and not backends.installed(kind):
+            results[kind] = {"passed": None, "reason": f"{RUNNERS[kind]} is not installed"}
+            continue
+        try:
+            outcome = selftest.run(bundle, backends.open_backend(bundle, kind))
+        except EcgEdgeError as error:
+            results[kind] = {"passed": False, "reason": str(error)}
+            continue
+        exact = outcome.front_end_exact
+        results[kind] = _result(kind, outcome, manifest.self_test.tolerance)
+    reasons = [one["reason"] for one in results.values() if one["passed"] is False]
+    if not any(one["passed"] for one in results.values()):
+        reasons.append(f"nothing here runs {' or '.join(manifest.models)}: pip install --force-reinstall ecg-edge")
     verdict = {
         "bundle": name,
-        "passed": outcome.passed,
+        "passed": not reasons,
         "sha256": bundle.sha256,
         "contract_sha256": manifest.contract.sha256,
         "files": len(manifest.files),
-        "backend": backend.name,
-        "front_end_exact": outcome.front_end_exact,
-        "largest_difference": outcome.largest_difference if finite else None,
+        "front_end_exact": exact,
         "tolerance": manifest.self_test.tolerance,
+        "backends": results,
     }
+    return verdict | ({"reason": reasons[0]} if reasons else {})
+
+
+def _result(kind: str, outcome: selftest.Outcome, tolerance: float) -> dict[str, Any]:
+    # JSON has no infinity, which stands for an answer that is not a number.
+    finite = outcome.largest_difference < float("inf")
+    result = {"passed": outcome.passed, "largest_difference": outcome.largest_difference if finite else None}
     if not outcome.front_end_exact:
-        verdict["reason"] = "the front end computes other integers here: reinstall ecg-edge, or report this machine"
-    elif not outcome.passed:
+        reason = "the front end computes other integers here: reinstall ecg-edge, or report this machine"
+        return result | {"reason": reason}
+    if not outcome.passed:
         far = f"differs by {outcome.largest_difference:.2g}" if finite else "is not finite"
-        verdict["reason"] = (
-            f"the model's answer {far}, where {manifest.self_test.tolerance:.2g} is tolerated: "
-            "use another version of onnxruntime"
-        )
-    return verdict
+        reason = f"the {kind} model's answer {far}, where {tolerance:.2g} is tolerated"
+        return result | {"reason": f"{reason}: use another version of {RUNNERS[kind]}"}
+    return result
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> str:

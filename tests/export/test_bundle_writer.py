@@ -25,7 +25,7 @@ def source(tiny_bundle: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def parts(source: Path, **changes: object) -> BundleParts:
     there = bundle.load(source)
     m = there.manifest
-    made_parts = BundleParts(m.name, "1", m.classes, Contract(), there.model("onnx"), "# card\n", (), {})
+    made_parts = BundleParts(m.name, "1", m.classes, Contract(), {"onnx": there.model("onnx")}, "# card\n", (), {})
     return replace(made_parts, **changes)  # type: ignore[arg-type]
 
 

@@ -102,8 +102,8 @@ def test_verify_passes_a_good_bundle(made: Path, capsys: pytest.CaptureFixture[s
     assert report["passed"]
     (one,) = report["bundles"]
     assert one["front_end_exact"]
-    assert one["largest_difference"] <= one["tolerance"]
-    assert one["backend"] == "onnx"
+    assert list(one["backends"]) == ["onnx"]
+    assert one["backends"]["onnx"]["largest_difference"] <= one["tolerance"]
 
 
 def test_verify_without_a_name_verifies_all_that_ship(
@@ -166,7 +166,7 @@ def _set(*keys: str, value: Any) -> Edit:
         pytest.param(_set("files", value={}), id="model not among the files"),
         pytest.param(_set("models", value={}), id="no model"),
         pytest.param(_set("models", value={"onnx": "other.onnx"}), id="model of another name"),
-        pytest.param(_set("self_test", "logits", value=[0.0]), id="too few logits"),
+        pytest.param(_set("self_test", "logits", "onnx", value=[0.0]), id="too few logits"),
         pytest.param(_set("self_test", value=None), id="no self-test"),
         pytest.param(lambda data: data.pop("licence"), id="field missing"),
     ],
@@ -216,7 +216,7 @@ def test_verify_fails_where_the_front_end_computes_other_integers(
 
 def test_verify_fails_where_the_model_answers_otherwise(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def change(data: dict[str, Any]) -> None:
-        data["self_test"]["logits"][1] += 2 * data["self_test"]["tolerance"]
+        data["self_test"]["logits"]["onnx"][1] += 2 * data["self_test"]["tolerance"]
 
     edit(folder, change)
     assert "differs by" in refused(capsys, "verify", str(folder))
@@ -229,7 +229,7 @@ def test_verify_fails_where_the_model_gives_no_number(
     assert "not finite" in refused(capsys, "verify", str(folder))
     assert main(["bundle", "verify", str(folder), "--json"]) == 1
     text = capsys.readouterr().out
-    assert json.loads(text, parse_constant=pytest.fail)["bundles"][0]["largest_difference"] is None
+    assert json.loads(text, parse_constant=pytest.fail)["bundles"][0]["backends"]["onnx"]["largest_difference"] is None
 
 
 def test_no_such_bundle_and_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,29 +1,9 @@
-"""Inference backends: a verified model graph in, logits out."""
-
-from typing import Protocol
+"""ONNX graphs on ONNX Runtime."""
 
 import numpy as np
 import numpy.typing as npt
 
-from .bundle import Bundle, BundleError
-
-CHOICES = ("auto", "onnx")
-"""What `--backend` takes; `auto` is the fastest one that the bundle and this machine have."""
-
-
-class Backend(Protocol):
-    """What the engine needs of a model."""
-
-    name: str
-    """Name of the backend, as `--backend` takes it."""
-
-    def logits(self, signal: npt.NDArray[np.int16], spectrogram: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return the logits (classes,) of one window.
-
-        signal: int16 (12, window) in microvolts; spectrogram: uint8 (12, bins, frames); both with zeros for
-        leads that are not to be used.
-        """
-        ...
+from ..bundle import BundleError
 
 
 class OnnxBackend:
@@ -58,22 +38,3 @@ class OnnxBackend:
         feed = {self._signal: signal.reshape(self._signal_shape), self._spectrogram: spectrogram[np.newaxis]}
         logits: npt.NDArray[np.float32] = self._session.run(None, feed)[0][0]
         return logits
-
-
-def open_backend(bundle: Bundle, choice: str = "auto", threads: int = 1) -> Backend:
-    """Return the backend that runs a bundle's model; raises BundleError where it has none of that kind."""
-    if choice not in CHOICES:
-        raise BundleError(f"unknown backend {choice!r}: use --backend {' or '.join(CHOICES)}")
-    return open_model("onnx", bundle.model("onnx"), threads)
-
-
-def open_model(kind: str, model: bytes, threads: int = 1) -> Backend:
-    """Return the backend named `kind` on a model graph of its format; raises BundleError where it cannot run it."""
-    if kind != OnnxBackend.name:
-        raise BundleError(f"no backend runs {kind} models: use {OnnxBackend.name}")
-    return OnnxBackend(model, threads)
-
-
-def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the sigmoid of logits, without overflow."""
-    return 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -60.0, 60.0)))
