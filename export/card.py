@@ -1,12 +1,13 @@
 """The model card: what the model is, what it was made from and how well it does, from measurements alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ecg_edge.runtime.bundle import Metric
 from ecg_edge.runtime.classes import ClassInfo
+from ecg_edge.runtime.machine import Machine
 from ecg_edge.train.evaluation import Report
 from ecg_edge.train.finetune_settings import FinetuneSettings
 
@@ -38,28 +39,55 @@ class ModelFacts:
     """Of the training."""
     pretrained: bool
     """Whether its branches started from self-distillation."""
+    teachers: int
+    """How many networks it was distilled from; 0 for none."""
     thresholds: str
     """What the thresholds were fitted for: `challenge` or `f1`."""
     parameters: int
     """Trained ones."""
     multiply_accumulates: int
     """Of one window."""
-    model_bytes: int
-    """Size of the INT8 graph."""
+    model_bytes: Mapping[str, int]
+    """Size of each backend's INT8 model."""
+    latency_ms: Mapping[str, float]
+    """Median time of a call of each format on this machine; empty where it was not asked for."""
     data: dict[str, int]
     """Records learned from, by source."""
     float_nodes: Sequence[str]
-    """Nodes left in float because INT8 hurt there."""
+    """Nodes of the ONNX graph left in float because INT8 hurt there."""
+
+
+@dataclass(frozen=True)
+class GroupFigures:
+    """Figures of a part of the measured records, or of all of them with fewer leads."""
+
+    kind: str
+    """`records` or `leads`."""
+    name: str
+    """Which part, or which leads."""
+    report: Report
+    """Of the INT8 ONNX model."""
 
 
 def render(
-    facts: ModelFacts, classes: Sequence[ClassInfo], metrics: Sequence[Metric], report: Report, measured_on: str
+    facts: ModelFacts,
+    classes: Sequence[ClassInfo],
+    metrics: Sequence[Metric],
+    report: Report,
+    measured_on: str,
+    parts: Sequence[GroupFigures],
 ) -> str:
-    """Return the card's Markdown. report: of the INT8 model on the records that `measured_on` names."""
+    """Return the card's Markdown.
+
+    report: of the INT8 ONNX model on the records that `measured_on` names; parts: of the same records.
+    """
     trained = ", ".join(f"{source} {count}" for source, count in sorted(facts.data.items()))
     goal = {"challenge": "the Challenge metric", "f1": "the F1 of each class"}[facts.thresholds]
     fusion = _FUSION.get(facts.settings.network.fusion, ("", ""))[1]
     start = " Its branches were pretrained by self-distillation, without labels." if facts.pretrained else ""
+    if facts.teachers:
+        start += f" It was distilled from {'a larger network' if facts.teachers == 1 else _several(facts.teachers)}."
+    sizes = " and ".join(f"{size:,} bytes ({kind})" for kind, size in facts.model_bytes.items())
     lines = [
         f"# Model card: {facts.name}",
         "",
@@ -73,8 +101,8 @@ def render(
         "",
         f"- {facts.parameters:,} parameters, {facts.multiply_accumulates / 1e6:.1f} million multiply-accumulates "
         "per window",
-        f"- INT8 (activations uint8, weights int8 per channel), {facts.model_bytes:,} bytes",
-        f"- in float: {fusion}the last layer{_also(facts.float_nodes)}",
+        f"- INT8 (8-bit activations, 8-bit weights with a scale for each channel): {sizes}",
+        f"- in float, in the ONNX model: {fusion}the last layer{_also(facts.float_nodes)}",
         "",
         "## Data",
         "",
@@ -109,7 +137,55 @@ def render(
             _number(report.ppv[k]),
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, *_limits(classes, report)]) + "\n"
+    lines += _parts_table(parts, measured_on)
+    lines += _latency(facts)
+    return "\n".join([*lines, *_limits(facts, classes, report)]) + "\n"
+
+
+def _parts_table(parts: Sequence[GroupFigures], measured_on: str) -> list[str]:
+    """Return the tables of parts of the records and of fewer leads."""
+    heads = {
+        "records": ("By group", "group", "the same model and records, group by group; small groups have few classes"),
+        "leads": ("With fewer leads", "leads", "the same records with all other leads taken away"),
+    }
+    lines = []
+    for kind, (title, column, told) in heads.items():
+        rows = [part for part in parts if part.kind == kind]
+        if not rows:
+            continue
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            f"INT8 (onnx), {measured_on}: {told}. Macro AUROC over the classes with at least "
+            f"{rows[0].report.min_positives} positives in that group.",
+            "",
+            f"| {column} | records | classes | macro AUROC | 95 % interval |",
+            "| --- | ---: | ---: | --- | --- |",
+        ]
+        for part in rows:
+            figure = part.report.macro_auroc
+            span = f"{_number(figure.low)} to {_number(figure.high)}" if not np.isnan(figure.low) else "-"
+            cells = (part.name, str(part.report.records), str(part.report.classes_averaged), _number(figure.value))
+            lines.append(f"| {' | '.join(cells)} | {span} |")
+    return lines
+
+
+def _latency(facts: ModelFacts) -> list[str]:
+    if not facts.latency_ms:
+        return []
+    cells = "; ".join(f"{kind} {ms:.3f} ms" for kind, ms in facts.latency_ms.items())
+    return [
+        "",
+        "## Latency",
+        "",
+        f"Median of one call on one thread, the formats in turns, on {Machine().cpu}: {cells}. "
+        "`ecg-edge bench` measures it on yours.",
+    ]
+
+
+def _several(count: int) -> str:
+    return f"{count} larger networks (the mean of their logits)"
 
 
 def _shape(settings: FinetuneSettings) -> str:
@@ -143,12 +219,25 @@ def _sources(facts: ModelFacts) -> str:
     return f"{_PTBXL} and {_CHALLENGE} are" if others else f"{_PTBXL} is"
 
 
-def _limits(classes: Sequence[ClassInfo], report: Report) -> list[str]:
+def _limits(facts: ModelFacts, classes: Sequence[ClassInfo], report: Report) -> list[str]:
     rare = [c.abbreviation for c, n in zip(classes, report.positives, strict=True) if n < report.min_positives]
     return [
         "",
+        "## Not to be used",
+        "",
+        "- for diagnosis, treatment or triage of a person, or as the only watch over one;",
+        "- to rule anything out: a class below its threshold, or one that the model does not have, may be present;",
+        "- on other signals than the front end's own (`ecg-edge bundle show` tells the contract), or through a front "
+        "end that filters otherwise;",
+        "- for children, exercise, or paced rhythms without figures of one's own.",
+        "",
         "## Limits",
         "",
+        *(
+            ["- Figures of other sources than PTB-XL are not here, since all that is at hand of them was trained on."]
+            if any(source not in _PTBXL_SOURCES for source in facts.data)
+            else []
+        ),
         f"- Classes with fewer than {report.min_positives} positives here are not in the macro averages, and nothing "
         f"can be said of how well they are found: {', '.join(rare) or 'none'}.",
         "- Labels are those of the databases: one or two readers, and classes that a source does not use at all.",

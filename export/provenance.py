@@ -6,18 +6,33 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from ecg_edge.train.command_lines import training_commands
-from ecg_edge.train.settings import to_table
+from ecg_edge.train.command_lines import INIT, preset_options, pretraining_command, training_commands
+from ecg_edge.train.finetune_settings import FinetuneSettings
+from ecg_edge.train.settings import from_table, to_table
 from ecg_edge.train.trained import Trained
 
 from .card import ModelFacts
+from .distill.settings import DistillSettings
+from .gate import Limits, Verdict
 from .quantize import Quantized
 
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
 DECIMALS = 5  # of figures: the rest is not the same on the next machine
 
 
-def provenance(trained: Trained, facts: ModelFacts, quantized: Quantized, report_fold: int | None) -> dict[str, Any]:
+def check_repeatable(trained: Trained) -> None:
+    """Raise SettingsError where another version's settings are behind the network, which no command here repeats."""
+    _commands(trained)
+
+
+def provenance(
+    trained: Trained,
+    facts: ModelFacts,
+    quantized: Quantized,
+    verdict: Verdict,
+    limits: Limits,
+    report_fold: int | None,
+) -> dict[str, Any]:
     """Return the commands, settings, data and versions behind a bundle, as JSON types and without a path in them.
 
     Raises SettingsError where the network was pretrained with another version's settings.
@@ -26,11 +41,16 @@ def provenance(trained: Trained, facts: ModelFacts, quantized: Quantized, report
     export += ["--name", facts.name, "--thresholds", facts.thresholds, "--out", "BUNDLE"]
     if report_fold is not None:
         export += ["--report-fold", str(report_fold)]
+    for k in range(len(trained.teachers)):
+        export += ["--teacher", f"TEACHER{k + 1}/best.pt"]
     return {
-        "commands": [*training_commands(trained), shlex.join(export)],
+        "commands": [*_commands(trained), shlex.join(export)],
         "task": facts.task,
         "settings": to_table(trained.settings),
         "init": trained.init,
+        "distill": None
+        if trained.distill is None
+        else {k: v for k, v in trained.distill.items() if k != "student"} | {"teachers": len(trained.teachers)},
         "history": {
             "epochs": len(trained.history),
             "validation_macro_auroc": _rounded(trained.history[-1][f"valid_auroc_{facts.task}"], 4),
@@ -39,8 +59,28 @@ def provenance(trained: Trained, facts: ModelFacts, quantized: Quantized, report
         "parameters": facts.parameters,
         "multiply_accumulates": facts.multiply_accumulates,
         "quantization": _rounded(asdict(quantized), DECIMALS),
+        "gate": {"limits": asdict(limits), "disagreement": _rounded(verdict.disagreement, DECIMALS)},
         "versions": {package: version(package) for package in PACKAGES},
     }
+
+
+def _commands(trained: Trained) -> list[str]:
+    """Return the shell lines that train the network: its teachers first, where it has any."""
+    if trained.distill is None:
+        return training_commands(trained.settings, trained.init)
+    lines: list[str] = []
+    distill = ["ecg-edge", "distill", "--data", "DIR"]
+    distill += preset_options("distill", from_table(DistillSettings, trained.distill))
+    for k, teacher in enumerate(trained.teachers):
+        settings = from_table(FinetuneSettings, teacher["settings"])
+        folder = f"TEACHER{k + 1}"
+        lines += training_commands(settings, teacher["init"], folder)
+        distill += ["--teacher", f"{folder}/best.pt"]
+    if trained.init is not None:
+        lines.append(pretraining_command(trained.init))
+        distill += ["--init", INIT]
+    lines.append(shlex.join([*distill, "--out", "RUN"]))
+    return list(dict.fromkeys(lines))
 
 
 def _rounded(value: Any, decimals: int) -> Any:

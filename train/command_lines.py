@@ -5,10 +5,10 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .finetune_settings import FinetuneSettings
 from .selfdistill.run import RESULT
 from .selfdistill.settings import PretrainSettings
 from .settings import from_table, preset_names, read_preset, to_table
-from .trained import Trained
 
 _TOML_WORDS = ("true", "false", "inf", "nan")  # what would not be taken for text without quotation marks
 
@@ -16,8 +16,8 @@ _TOML_WORDS = ("true", "false", "inf", "nan")  # what would not be taken for tex
 def preset_options(command: str, settings: Any) -> list[str]:
     """Return `--preset` and `--set` options with which `command` has exactly `settings`.
 
-    command: `finetune` or `pretrain`; settings: the dataclass of its settings. The preset is the one from which
-    fewest settings differ, the first by name of several.
+    command: `finetune`, `pretrain` or `distill`; settings: the dataclass of its settings. The preset is the one from
+    which fewest settings differ, the first by name of several.
     """
     wanted = to_table(settings)
     found = {
@@ -28,23 +28,28 @@ def preset_options(command: str, settings: Any) -> list[str]:
     return ["--preset", name, *(word for assignment in found[name] for word in ("--set", assignment))]
 
 
-def training_commands(
-    trained: Trained, data: str = "DIR", out: str = "RUN", pretrained: str = "PRETRAINED"
-) -> list[str]:
+INIT = f"PRETRAINED/{RESULT}"
+"""Where the command lines have the pretrained branches."""
+
+
+def training_commands(settings: FinetuneSettings, init: Mapping[str, Any] | None, out: str = "RUN") -> list[str]:
     """Return the shell lines that train such a network: `pretrain` where it did not start at random, and `finetune`.
 
-    data, out, pretrained: what the folders of the data and of both runs are called there. Raises SettingsError where
-    the pretraining was of another version's settings.
+    init: `Trained.init`; out: what the folder of the run is called there. Raises SettingsError where the pretraining
+    was of another version's settings.
     """
-    finetune = ["ecg-edge", "finetune", "--data", "DIR", *preset_options("finetune", trained.settings)]
-    if trained.init is None:
-        return [shlex.join([*finetune, "--out", "RUN"])]
-    before = from_table(PretrainSettings, trained.init["settings"])
-    pretrain = ["ecg-edge", "pretrain", "--data", "DIR", *preset_options("pretrain", before), "--out", "PRETRAINED"]
-    return [
-        shlex.join(pretrain),
-        shlex.join([*finetune, "--init", f"PRETRAINED/{RESULT}", "--out", "RUN"]),
-    ]
+    finetune = ["ecg-edge", "finetune", "--data", "DIR", *preset_options("finetune", settings)]
+    if init is None:
+        return [shlex.join([*finetune, "--out", out])]
+    return [pretraining_command(init), shlex.join([*finetune, "--init", INIT, "--out", out])]
+
+
+def pretraining_command(init: Mapping[str, Any]) -> str:
+    """Return the shell line of the pretraining that `Trained.init` tells of; raises as `training_commands` does."""
+    before = from_table(PretrainSettings, init["settings"])
+    return shlex.join(
+        ["ecg-edge", "pretrain", "--data", "DIR", *preset_options("pretrain", before), "--out", "PRETRAINED"]
+    )
 
 
 def _differences(base: Mapping[str, Any], wanted: Mapping[str, Any], where: str = "") -> Iterator[str]:

@@ -279,8 +279,8 @@ class FinetuneRun:
                     answers: Answers = self._parallel(signal, spectrogram, keep[mine])
                 loss = self.loss(answers.logits.float(), targets[mine], counted[mine], total)
                 line["loss"] += float(loss.detach())
-                for branch in answers.alone:
-                    loss = loss + s.branch_weight * self.loss(branch.float(), targets[mine], counted[mine], total)
+                for own in answers.alone:
+                    loss = loss + s.branch_weight * self.loss(own.float(), targets[mine], counted[mine], total)
                 loss = s.label_weight * loss
                 if self.objective.guide is not None:
                     with autocast(self._precision, device):

@@ -34,6 +34,10 @@ class Trained:
     """How many records it was trained on."""
     init: dict[str, Any] | None
     """Where its branches came from; None for random weights."""
+    distill: dict[str, Any] | None = None
+    """Settings of the distillation, where it learned from teachers; None otherwise."""
+    teachers: tuple[dict[str, Any], ...] = ()
+    """`settings` and `init` of each teacher."""
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -70,4 +74,13 @@ def read_trained(path: Path) -> Trained:
     outputs = sum(len(task(name).classes) for name in settings.tasks)
     network = FusionNet(settings.network, len(contract.leads), outputs)
     network.load_state_dict(state["network"])
-    return Trained(network.eval(), settings, contract, state["history"], state["records"], state["init"])
+    return Trained(
+        network.eval(),
+        settings,
+        contract,
+        state["history"],
+        state["records"],
+        state["init"],
+        state.get("distill"),
+        tuple(state.get("teachers", ())),
+    )

@@ -1,8 +1,10 @@
-"""`ecg-edge export`: quantize a trained network to INT8 and write its bundle, of one of the tasks it was trained for.
+"""`ecg-edge export`: from a trained network, or from teachers, to a verified INT8 bundle in ONNX and TFLite.
 
-The float graph is left beside the checkpoint as float.onnx, the INT8 one as int8.onnx. Validation records choose the
-layers that stay in float and the thresholds; with --report-fold, INT8 and float are measured on that fold, which
-nothing was chosen on. Records that are not labelled for the task count in no figure.
+With --checkpoint that network is exported; with --teacher alone, a student of --preset is distilled from the teachers
+first, below --work. Validation records choose the blocks that stay in float and the thresholds, and the gate judges
+by them: where INT8 loses more than it may, nothing is written and the status is 1. With --report-fold everything is
+measured on that fold, which nothing was chosen on. Records that are not labelled for the task count in no figure.
+The graphs stay in --work as TASK.float.onnx, TASK.int8.onnx, TASK.float.tflite and TASK.int8.tflite.
 """
 
 import argparse
@@ -12,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,31 +24,54 @@ from ecg_edge.runtime.backends import probabilities
 from ecg_edge.runtime.bundle import Metric
 from ecg_edge.runtime.classes import ClassInfo
 from ecg_edge.train.challenge_metric import read_weights
-from ecg_edge.train.command_lines import training_commands
 from ecg_edge.train.data import open_sides
 from ecg_edge.train.distributed import World
-from ecg_edge.train.finetune import learned_records, macro_auroc
+from ecg_edge.train.finetune import BEST, learned_records, macro_auroc
 from ecg_edge.train.records.tables import FOLDS
+from ecg_edge.train.settings import preset_names
 from ecg_edge.train.store import RecordStore
 from ecg_edge.train.tasks import ARRHYTHMIA, TASKS, Task, task
 from ecg_edge.train.thresholds import fit_challenge, fit_f1
 from ecg_edge.train.trained import Trained, read_trained
-from ecg_edge.train.windows import whole_windows
+from ecg_edge.train.windows import predict_logits, whole_windows
 
 from ..bundle_writer import BundleParts, write_bundle
-from ..card import ModelFacts, render
-from ..measure import Measured, measured
-from ..onnx import export_float, multiply_accumulates
-from ..provenance import provenance
-from ..quantize import choose_calibration, graph_logits, quantize_selectively
+from ..card import GroupFigures, ModelFacts, render
+from ..formats import Formats, make_formats
+from ..gate import Candidate, Limits, judge, require_pass
+from ..groups import LEAD_SETS, groups, with_leads
+from ..measure import Measured, decisions, measured
+from ..provenance import check_repeatable, provenance
+from ..quantize import choose_calibration
+from . import distill
 
-FLOAT_GRAPH, INT8_GRAPH = "float.onnx", "int8.onnx"
 WEIGHTS = Path("scoring") / "weights.csv"  # below the data folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="best.pt of a training run")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="best.pt of the network to export")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="best.pt to distil from, and to be compared with; may be repeated",
+    )
+    parser.add_argument(
+        "--preset",
+        default="small",
+        metavar="NAME|FILE",
+        help=f"student to distil where there is no --checkpoint: {', '.join(preset_names('distill'))}, or a TOML file "
+        "(default: small)",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="folder of the student's run and of the graphs (default: the checkpoint's, or OUT.work)",
+    )
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="folder with ptbxl, ptbxl_z or cinc2020 in it"
     )
@@ -74,22 +100,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="fold to measure on, trained on and chosen on by nobody (default: report on the validation folds)",
     )
+    parser.add_argument(
+        "--latency",
+        action="store_true",
+        help="time the formats on this machine for the card; a bundle is then not the same each time it is made",
+    )
+    default = Limits()
+    gate = parser.add_argument_group("the gate, on the validation folds")
+    for name, value, what in (
+        ("macro-drop", default.macro_drop, "macro AUROC that INT8 may lose"),
+        ("class-drop", default.class_drop, "AUROC that a class with enough positives may lose"),
+        ("challenge-drop", default.challenge_drop, "Challenge metric that INT8 may lose"),
+        ("disagreement", default.disagreement, "part of the decisions in which ONNX and TFLite may differ"),
+    ):
+        gate.add_argument(f"--{name}", type=float, default=value, metavar="X", help=f"{what} (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the bundle and print its figures. Raises EcgEdgeError where inputs cannot be used."""
-    trained = read_trained(args.checkpoint)
+    """Write the bundle and print its figures. Raises EcgEdgeError where inputs cannot be used or the gate refuses."""
+    checkpoint, work = _network(args)
+    trained = read_trained(checkpoint)
+    teachers = [read_trained(path) for path in args.teacher]
     settings, contract = trained.settings, trained.contract
     answered = task(args.task or settings.tasks[0])
     network = trained.for_task(answered.name)
-    _check(trained, args.report_fold)
+    _check(trained, teachers, args.report_fold)
     weights_path = args.data / WEIGHTS
     weights = read_weights(weights_path) if answered is ARRHYTHMIA and weights_path.is_file() else None
     goal = _goal(args.thresholds, answered, weights is not None, weights_path)
-
-    folder = args.checkpoint.parent
-    float_graph, int8_graph = folder / FLOAT_GRAPH, folder / INT8_GRAPH
-    export_float(network, contract, float_graph)
 
     folds = (settings.train_folds, settings.valid_folds, () if args.report_fold is None else (args.report_fold,))
     progress = sys.stderr.isatty()
@@ -102,65 +140,149 @@ def run(args: argparse.Namespace) -> int:
         shown.append(measured(sides.test, answered, f"fold {args.report_fold}, patients apart"))
 
     learned = _learned(trained, sides.train)
-    chosen = _calibration(answered, sides.train, learned)
-    quantized = quantize_selectively(
-        float_graph,
-        int8_graph,
-        whole_windows(sides.train, contract, chosen),
+    calibration = whole_windows(sides.train, contract, _calibration(answered, sides.train, learned))
+    work.mkdir(parents=True, exist_ok=True)
+    formats = make_formats(
+        network,
+        contract,
+        work,
+        answered.name,
+        calibration,
         valid.windows,
         lambda logits: macro_auroc(valid.labels, logits),
     )
-    classes = _classes(answered, valid, int8_graph, weights if goal == "challenge" else None)
-    reports = [
-        (one, kind, one.report(graph, classes, weights))
-        for one in shown
-        for kind, graph in (("int8", int8_graph), ("float", float_graph))
-    ]
-    metrics = [figure for one, kind, report in reports for figure in one.figures(kind, report)]
+    int8 = formats.int8_logits(valid.windows)
+    classes = _classes(answered, valid, int8["onnx"], weights if goal == "challenge" else None)
+    limits = Limits(args.macro_drop, args.class_drop, args.challenge_drop, args.disagreement)
+    candidates = {
+        kind: Candidate(valid.report(logits, classes, weights), decisions(probabilities(logits), classes))
+        for kind, logits in int8.items()
+    }
+    verdict = judge(valid.report(formats.float_logits(valid.windows), classes, weights), candidates, limits)
+    require_pass(verdict)
+
+    metrics = [figure for one in shown for figure in _figures(one, formats, teachers, answered, classes, weights)]
+    final = shown[-1]
     facts = ModelFacts(
         name=args.name or answered.name,
         task=answered.name,
         settings=settings,
         pretrained=trained.init is not None,
+        teachers=len(trained.teachers),
         thresholds=goal,
         parameters=network.parameters_count(),
-        multiply_accumulates=multiply_accumulates(float_graph),
-        model_bytes=int8_graph.stat().st_size,
+        multiply_accumulates=formats.multiply_accumulates,
+        model_bytes={kind: len(model) for kind, model in formats.models.items()},
+        latency_ms=formats.latency_ms(final.windows) if args.latency else {},
         data=dict(sorted(Counter(sides.train.entries[k].source for k in learned).items())),
-        float_nodes=quantized.float_nodes,
+        float_nodes=formats.quantized.float_nodes,
     )
-    final, _, card_report = reports[-2]  # the INT8 graph on the last set measured
+    card_report = final.report(formats.int8_logits(final.windows)["onnx"], classes, weights)
+    parts = _group_figures(final, formats, classes, weights)
     written = write_bundle(
         BundleParts(
             name=facts.name,
             version=version("ecg-edge"),
             classes=classes,
             contract=contract,
-            models={"onnx": int8_graph.read_bytes()},
-            card=render(facts, classes, metrics, card_report, f"{final.data}, {final.split}"),
+            models=formats.models,
+            card=render(facts, classes, metrics, card_report, f"{final.data}, {final.split}", parts),
             metrics=metrics,
-            provenance=provenance(trained, facts, quantized, args.report_fold),
+            provenance=provenance(trained, facts, formats.quantized, verdict, limits, args.report_fold),
         ),
         args.out,
     )
+    print(verdict.table)
     for figure in metrics:
         print(f"{figure.data}, {figure.split}: {figure.metric} {figure.value:.4f}{_interval(figure)}")
     sizes = sum(info.bytes for info in written.manifest.files.values())
-    print(f"{args.out}: {sizes} bytes; in float: {', '.join(quantized.float_groups) or 'no block'}")
+    kept = ", ".join(formats.quantized.float_groups) or "no block"
+    print(f"{args.out}: {sizes} bytes, passed the gate; in float besides fusion and head: {kept}")
     return 0
 
 
-def _check(trained: Trained, report_fold: int | None) -> None:
+def _network(args: argparse.Namespace) -> tuple[Path, Path]:
+    """Return the checkpoint to export and the folder to work in; distils the student where that is asked for."""
+    if args.checkpoint is not None:
+        return args.checkpoint, args.work or args.checkpoint.parent
+    if not args.teacher:
+        raise EcgEdgeError("name what to export: --checkpoint, or --teacher to distil a student from")
+    work: Path = args.work or args.out.with_name(f"{args.out.name}.work")
+    parser = argparse.ArgumentParser()
+    distill.add_arguments(parser)
+    options = ["--data", args.data, "--cache", args.cache, "--preset", args.preset, "--out", work, "--resume"]
+    for teacher in args.teacher:
+        options += ["--teacher", teacher]
+    distill.run(parser.parse_args(list(map(str, options))))
+    return work / BEST, work
+
+
+def _figures(
+    one: Measured,
+    formats: Formats,
+    teachers: Sequence[Trained],
+    answered: Task,
+    classes: Sequence[ClassInfo],
+    weights: npt.NDArray[np.float64] | None,
+) -> list[Metric]:
+    """Return what a bundle tells of records: every format's figures, and what each loses."""
+    exact = formats.float_logits(one.windows)
+    int8 = formats.int8_logits(one.windows)
+    found = [
+        f for kind, logits in int8.items() for f in one.figures(f"int8 {kind}", one.report(logits, classes, weights))
+    ]
+    found += one.figures("float", one.report(exact, classes, weights))
+    losses = [one.drop(f"int8 {kind}", logits, "float", exact) for kind, logits in int8.items()]
+    if teachers:
+        said = [predict_logits(t.for_task(answered.name), one.windows) for t in teachers]
+        mean: npt.NDArray[np.float32] = np.stack(said).mean(axis=0, dtype=np.float32)
+        name = "teacher" if len(teachers) == 1 else f"{len(teachers)} teachers as one"
+        found += one.figures(name, one.report(mean, classes, weights))
+        losses += [one.drop(f"int8 {kind}", logits, name, mean) for kind, logits in int8.items()]
+    return found + [loss for loss in losses if loss is not None]
+
+
+def _group_figures(
+    one: Measured, formats: Formats, classes: Sequence[ClassInfo], weights: npt.NDArray[np.float64] | None
+) -> list[GroupFigures]:
+    """Return the INT8 ONNX network's figures by group of records and by the leads that are there."""
+    logits = formats.int8_logits(one.windows)["onnx"]
+    found = []
+    for name, rows in groups(one.entries):
+        if rows.any():
+            chosen = np.flatnonzero(rows)
+            entries = tuple(one.entries[k] for k in chosen)
+            part = replace(one, entries=entries, labels=one.labels[rows])
+            found.append(GroupFigures("records", name, part.report(logits[rows], classes, weights)))
+    for name, leads in LEAD_SETS.items():
+        said = formats.int8_logits(with_leads(one.windows, leads))["onnx"]
+        found.append(GroupFigures("leads", name, one.report(said, classes, weights)))
+    return found
+
+
+def _check(trained: Trained, teachers: Sequence[Trained], report_fold: int | None) -> None:
     """Raise EcgEdgeError for what would fail, or lead astray, after minutes of work."""
-    training_commands(trained)
+    check_repeatable(trained)
     seconds = trained.settings.window_seconds
     if trained.settings.network.backbone == "edge" and seconds != trained.contract.window_seconds:
         raise EcgEdgeError(
             f"the network was trained on windows of {seconds:g} s, and devices give it "
             f"{trained.contract.window_seconds} s: train with --set window_seconds={trained.contract.window_seconds}"
         )
-    if trained.init is not None and report_fold in trained.init["settings"]["folds"]:
-        raise EcgEdgeError(f"fold {report_fold} was pretrained on: report on another one, or pretrain without it")
+    seen = {
+        "the network": _folds_seen(trained.init, ()),
+        "one of its teachers": {
+            fold for one in trained.teachers for fold in _folds_seen(one["init"], one["settings"]["train_folds"])
+        },
+        "a --teacher": {fold for one in teachers for fold in _folds_seen(one.init, one.settings.train_folds)},
+    }
+    for who, folds in seen.items():
+        if report_fold in folds:
+            raise EcgEdgeError(f"{who} has seen fold {report_fold}: report on another one, or train without it")
+
+
+def _folds_seen(init: dict[str, Any] | None, trained_on: Sequence[int]) -> set[int]:
+    return {*trained_on, *(init["settings"]["folds"] if init else ())}
 
 
 def _goal(asked: str | None, answered: Task, matrix: bool, path: Path) -> str:
@@ -191,10 +313,10 @@ def _calibration(answered: Task, store: RecordStore, learned: Sequence[int]) -> 
 
 
 def _classes(
-    answered: Task, valid: Measured, graph: Path, weights: npt.NDArray[np.float64] | None
+    answered: Task, valid: Measured, logits: npt.NDArray[np.float32], weights: npt.NDArray[np.float64] | None
 ) -> tuple[ClassInfo, ...]:
-    """Return the task's classes with thresholds for the graph, for the Challenge metric or without weights for F1."""
-    p = probabilities(graph_logits(graph, valid.windows))
+    """Return the task's classes with thresholds for logits, for the Challenge metric or without weights for F1."""
+    p = probabilities(logits)
     fitted = fit_f1(valid.labels, p) if weights is None else fit_challenge(valid.labels, p, weights)
     return tuple(
         replace(info, threshold=round(float(t), 4)) for info, t in zip(answered.classes, fitted.values, strict=True)

@@ -11,15 +11,12 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from ecg_edge.runtime.contract import Contract  # noqa: E402
 from ecg_edge.train.command_lines import preset_options, training_commands  # noqa: E402
 from ecg_edge.train.commands import finetune, pretrain  # noqa: E402
 from ecg_edge.train.commands.runs import settings_of  # noqa: E402
 from ecg_edge.train.finetune_settings import FinetuneSettings  # noqa: E402
-from ecg_edge.train.networks.model import FusionNet  # noqa: E402
 from ecg_edge.train.selfdistill.settings import PretrainSettings  # noqa: E402
 from ecg_edge.train.settings import SettingsError, preset_names, read_preset, to_table  # noqa: E402
-from ecg_edge.train.trained import Trained  # noqa: E402
 
 FINETUNE = read_preset(FinetuneSettings, "finetune", "edge")
 PRETRAIN = read_preset(PretrainSettings, "pretrain", "edge")
@@ -102,13 +99,11 @@ def test_text_that_looks_like_another_value_stays_text(word: str) -> None:
     assert made_again(finetune, FinetuneSettings, line)[0] == settings
 
 
-def trained(init: dict[str, Any] | None) -> Trained:
-    settings = replace(FINETUNE, epochs=7)
-    return Trained(FusionNet(settings.network, 12, 24), settings, Contract(), [], 2000, init)
+SETTINGS = replace(FINETUNE, epochs=7)
 
 
 def test_a_run_from_random_weights_is_one_command() -> None:
-    (line,) = training_commands(trained(None))
+    (line,) = training_commands(SETTINGS, None)
     settings, args = made_again(finetune, FinetuneSettings, line)
     assert settings == replace(FINETUNE, epochs=7)
     assert args.init is None
@@ -117,7 +112,7 @@ def test_a_run_from_random_weights_is_one_command() -> None:
 def test_a_run_from_pretrained_branches_is_two() -> None:
     before = replace(PRETRAIN, local_views=replace(PRETRAIN.local_views, count=2), folds=(1, 2))
     init = {"file": "pretrained.pt", "sha256": "0" * 64, "epochs": 60, "settings": to_table(before)}
-    first, second = training_commands(trained(init))
+    first, second = training_commands(SETTINGS, init)
     settings, args = made_again(pretrain, PretrainSettings, first)
     assert settings == before
     settings, after = made_again(finetune, FinetuneSettings, second)
@@ -128,4 +123,4 @@ def test_a_run_from_pretrained_branches_is_two() -> None:
 def test_pretraining_settings_of_another_version_are_refused() -> None:
     init = {"file": "p.pt", "sha256": "0", "epochs": 1, "settings": to_table(PRETRAIN) | {"typo": 1}}
     with pytest.raises(SettingsError, match="typo"):
-        training_commands(trained(init))
+        training_commands(SETTINGS, init)

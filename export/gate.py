@@ -1,0 +1,121 @@
+"""The accuracy gate: whether a quantized network may stand for the one it was made from.
+
+Every format is held against the float network, and the formats against each other, on the same records with the same
+thresholds, so the differences are paired: far smaller than either figure's own interval.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
+from ecg_edge.train.evaluation import Report
+
+
+class GateError(EcgEdgeError):
+    """A quantized network that must not be shipped."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What quantization may cost."""
+
+    macro_drop: float = 0.003
+    """Of the macro AUROC."""
+    class_drop: float = 0.02
+    """Of the AUROC of any class with enough positives: with five of them in 200 records, one pair of records that
+    change places is 0.001."""
+    challenge_drop: float = 0.02
+    """Of the Challenge metric: a handful of decisions at the threshold in 200 records."""
+    disagreement: float = 0.01
+    """Part of the decisions (records times classes) in which two formats may differ."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One format of the network on the gate's records."""
+
+    report: Report
+    """Its figures."""
+    decisions: npt.NDArray[np.bool_]
+    """(records, classes), at the thresholds that ship."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate found."""
+
+    faults: tuple[str, ...]
+    """What exceeds the limits, in words; none lets the network pass."""
+    table: str
+    """Figures of every format by class, to look at."""
+    disagreement: float | None
+    """Largest part of the decisions in which two formats differ; None for one format alone."""
+
+
+def judge(reference: Report, candidates: Mapping[str, Candidate], limits: Limits) -> Verdict:
+    """Return the verdict on formats (name to candidate) against the float network's report on the same records.
+
+    A figure that is not a number in a candidate and one in the reference is a fault.
+    """
+    faults: list[str] = []
+    enough = reference.positives >= reference.min_positives
+    for name, candidate in candidates.items():
+        report = candidate.report
+        faults += _fault(name, "macro AUROC", reference.macro_auroc.value, report.macro_auroc.value, limits.macro_drop)
+        for k, info in enumerate(reference.classes):
+            if enough[k]:
+                was, now = reference.auroc[k].value, report.auroc[k].value
+                faults += _fault(name, f"AUROC of {info.abbreviation}", was, now, limits.class_drop)
+        if reference.challenge is not None and report.challenge is not None:
+            was, now = reference.challenge.value, report.challenge.value
+            faults += _fault(name, "Challenge metric", was, now, limits.challenge_drop)
+    disagreement = None
+    names = list(candidates)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            share = float((candidates[first].decisions != candidates[second].decisions).mean())
+            disagreement = max(share, disagreement or 0.0)
+            if share > limits.disagreement:
+                faults.append(
+                    f"{first} and {second} differ in {share:.2%} of the decisions, more than {limits.disagreement:.2%}"
+                )
+    return Verdict(tuple(faults), _table(reference, candidates), disagreement)
+
+
+def require_pass(verdict: Verdict) -> None:
+    """Raise GateError, with the table, for a verdict with faults."""
+    if verdict.faults:
+        raise GateError(
+            f"the gate refuses this network: {'; '.join(verdict.faults)}. Leave more in float, calibrate on other "
+            f"records, or train again; no bundle was written\n{verdict.table}"
+        )
+
+
+def _fault(name: str, figure: str, was: float, now: float, limit: float) -> list[str]:
+    if np.isnan(was) or was - now <= limit:
+        return []
+    return [f"{name}: {figure} {now:.4f} against {was:.4f} in float, {was - now:.4f} less (at most {limit:g})"]
+
+
+def _table(reference: Report, candidates: Mapping[str, Candidate]) -> str:
+    names = ["float", *candidates]
+    reports = [reference, *(candidate.report for candidate in candidates.values())]
+    width = max(16, *(len(info.abbreviation) for info in reference.classes))
+    lines = [f"{'AUROC':{width}} {'positives':>9} " + " ".join(f"{name:>8}" for name in names)]
+    for k, info in enumerate(reference.classes):
+        cells = " ".join(f"{_text(report.auroc[k].value):>8}" for report in reports)
+        few = "" if reference.positives[k] >= reference.min_positives else "  (too few to judge)"
+        lines.append(f"{info.abbreviation:{width}} {reference.positives[k]:9d} {cells}{few}")
+    macros = " ".join(f"{_text(report.macro_auroc.value):>8}" for report in reports)
+    lines.append(f"{'macro AUROC':{width}} {reference.classes_averaged:9d} {macros}")
+    if reference.challenge is not None:
+        found = " ".join(f"{_text(r.challenge.value if r.challenge else float('nan')):>8}" for r in reports)
+        lines.append(f"{'Challenge metric':{width}} {'':9} {found}")
+    return "\n".join(lines)
+
+
+def _text(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.4f}"
