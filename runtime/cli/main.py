@@ -37,6 +37,7 @@ COMMANDS = {
     "results": (_TRAIN + "results", "write docs/results.md from the runs of a study"),
     "evaluate": (_TRAIN + "evaluate", "score predictions against labels"),
     "export": (_EXPORT + "export", "quantize a trained network and write its bundle"),
+    "c-array": (_EXPORT + "c_array", "write a bundle's model as C, for a microcontroller"),
 }
 """Sub-command -> (module with `add_arguments` and `run`, one line of help)."""
 
