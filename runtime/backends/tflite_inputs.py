@@ -44,3 +44,13 @@ def quantize_inputs(
     steps = _table().take(np.ascontiguousarray(signal.T).view(np.uint16))
     power = np.ascontiguousarray(spectrogram.transpose(1, 2, 0)) ^ np.uint8(128)  # less 128, modulo 256
     return steps[np.newaxis, np.newaxis], power.view(np.int8)[np.newaxis]
+
+
+def float_inputs(
+    signal: npt.NDArray[np.int16], spectrogram: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return the same for a float graph, float32 and not rounded; such graphs are for comparison and do not ship."""
+    x = np.ascontiguousarray(signal.T).astype(np.float32)
+    power = np.ascontiguousarray(spectrogram.transpose(1, 2, 0)).astype(np.float32)
+    companded: npt.NDArray[np.float32] = x / (np.float32(KNEE) + np.abs(x))
+    return companded[np.newaxis, np.newaxis], power[np.newaxis]

@@ -38,6 +38,7 @@ COMMANDS = {
     "evaluate": (_TRAIN + "evaluate", "score predictions against labels"),
     "distill": (_EXPORT + "distill", "teach a small network what trained ones know"),
     "export": (_EXPORT + "export", "quantize a trained network and write its bundle"),
+    "c-array": (_EXPORT + "c_array", "write a bundle's model as C, for a microcontroller"),
 }
 """Sub-command -> (module with `add_arguments` and `run`, one line of help)."""
 
