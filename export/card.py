@@ -49,6 +49,9 @@ class ModelFacts:
     """Of one window."""
     model_bytes: Mapping[str, int]
     """Size of each backend's INT8 model."""
+    like: Mapping[str, str] | None
+    """Name and hash of the bundle whose thresholds these are, where the network was trained on every fold but the
+    reported one; None where validation folds chose."""
     latency_ms: Mapping[str, float]
     """Median time of a call of each format on this machine; empty where it was not asked for."""
     data: dict[str, int]
@@ -106,9 +109,7 @@ def render(
         "",
         "## Data",
         "",
-        f"Trained on {sum(facts.data.values())} records ({trained}){_parts(facts)}. Fold "
-        f"{_list(facts.settings.valid_folds)} of PTB-XL chose the epoch, the blocks kept in float and the thresholds, "
-        f"which were fitted for {goal}.",
+        f"Trained on {sum(facts.data.values())} records ({trained}){_parts(facts)}. {_choice(facts, goal)}",
         f"{_sources(facts)} licensed CC BY 4.0.",
         "",
         "## Measured",
@@ -182,6 +183,20 @@ def _latency(facts: ModelFacts) -> list[str]:
         f"Median of one call on one thread, the formats in turns, on {Machine().cpu}: {cells}. "
         "`ecg-edge bench` measures it on yours.",
     ]
+
+
+def _choice(facts: ModelFacts, goal: str) -> str:
+    """Return what chose, in words."""
+    if facts.like is None:
+        return (
+            f"Fold {_list(facts.settings.valid_folds)} of PTB-XL chose the epoch, the blocks kept in float and the "
+            f"thresholds, which were fitted for {goal}."
+        )
+    return (
+        "Nothing was chosen on these records: settings and thresholds are those of the same recipe trained with "
+        f"validation folds (bundle `{facts.like['name']}` with the manifest {facts.like['sha256'][:16]}), where they "
+        f"were fitted for {goal}."
+    )
 
 
 def _several(count: int) -> str:

@@ -43,6 +43,8 @@ def provenance(
         export += ["--report-fold", str(report_fold)]
     for k in range(len(trained.teachers)):
         export += ["--teacher", f"TEACHER{k + 1}/best.pt"]
+    if facts.like is not None:
+        export += ["--like", "LIKE"]
     return {
         "commands": [*_commands(trained), shlex.join(export)],
         "task": facts.task,
@@ -53,9 +55,10 @@ def provenance(
         else {k: v for k, v in trained.distill.items() if k != "student"} | {"teachers": len(trained.teachers)},
         "history": {
             "epochs": len(trained.history),
-            "validation_macro_auroc": _rounded(trained.history[-1][f"valid_auroc_{facts.task}"], 4),
+            "validation_macro_auroc": _rounded(trained.history[-1].get(f"valid_auroc_{facts.task}"), 4),
         },
         "training_records": facts.data,
+        "like": None if facts.like is None else dict(facts.like),
         "parameters": facts.parameters,
         "multiply_accumulates": facts.multiply_accumulates,
         "quantization": _rounded(asdict(quantized), DECIMALS),

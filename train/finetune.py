@@ -37,9 +37,9 @@ from .pretrained import Pretrained, measure_batch_norm
 from .records.entry import RecordEntry
 from .settings import require, to_table
 from .store import RecordStore
-from .tasks import task
+from .tasks import Mask, task
 from .threads import set_threads
-from .windows import network_windows, predict_logits
+from .windows import Windows, network_windows, predict_logits
 
 BEST = "best.pt"
 ENOUGH_POSITIVES = 5  # of a class, for its AUROC to enter the mean that chooses the epoch
@@ -149,13 +149,13 @@ class FinetuneRun:
         settings: FinetuneSettings,
         contract: Contract,
         train: RecordStore,
-        valid: RecordStore,
+        valid: RecordStore | None,
         noise: dict[str, Any],
         world: World | None = None,
         init: Pretrained | None = None,
         guide: Guide | None = None,
     ) -> None:
-        """Prepare a run on `train` that is validated on `valid`.
+        """Prepare a run on `train` that is validated on `valid`; without it the last epoch's network is kept.
 
         noise: recordings for the augmentation; init: pretrained branches to start from; guide: what is learned from
         besides labels, on windows without labels too. Raises SettingsError, and PretrainedError where `init` does not
@@ -185,7 +185,8 @@ class FinetuneRun:
         if backbone == "paper":
             standardize(self.network, train, self._samples)
         if init is not None:
-            init.check_unseen(valid.entries)
+            if valid is not None:
+                init.check_unseen(valid.entries)
             init.load_into(self.network)
         if settings.frozen:
             if init is None:
@@ -215,6 +216,10 @@ class FinetuneRun:
         self.world.check_batches(min(settings.batch_size, windows // self.steps_per_epoch), settings.accumulate)
         self._rates = one_cycle(settings.learning_rate, settings.warmup_fraction, self.epochs * self.steps_per_epoch)
 
+        self._valid: Windows | None = None
+        self._valid_labels: list[tuple[Mask, Mask]] = []
+        if valid is None:
+            return
         self._valid = network_windows(valid, contract, backbone, settings.window_seconds, settings.stride_seconds)
         self._valid_labels = [(one.known(valid.entries), one.labels(valid.entries)) for one in tasks]
         for one, (known, truth) in zip(tasks, self._valid_labels, strict=True):
@@ -313,9 +318,11 @@ class FinetuneRun:
         return (keep.float() / (1 - rate)).to(self.world.device)
 
     def end_epoch(self, epoch: int, means: Line) -> Line:
-        """Validate the averaged network."""
-        logits = predict_logits(self.average, self._valid)
+        """Validate the averaged network, where there is something to validate on."""
         line: Line = {"learning_rate": float(self._rates[(epoch + 1) * self.steps_per_epoch - 1])}
+        if self._valid is None:
+            return line
+        logits = predict_logits(self.average, self._valid)
         start = 0
         scores = []
         for name, (known, labels) in zip(self.settings.tasks, self._valid_labels, strict=True):
@@ -327,8 +334,8 @@ class FinetuneRun:
         return line
 
     def save_result(self, out: Path, history: list[Line]) -> None:
-        """Write `best.pt` where the last epoch validates best, the later one of equals."""
-        if history[-1]["valid_auroc"] >= max(line["valid_auroc"] for line in history):
+        """Write `best.pt` where the last epoch validates best, the later one of equals; always without validation."""
+        if self._valid is None or history[-1]["valid_auroc"] >= max(line["valid_auroc"] for line in history):
             checkpoint.save(out / BEST, self.result(history))
 
     def result(self, history: list[Line]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ class FinetuneSettings:
     train_folds: tuple[int, ...]
     """Folds of PTB-XL to train on; records of sources without folds are trained on as well."""
     valid_folds: tuple[int, ...]
-    """Folds that choose the epoch and later the thresholds."""
+    """Folds that choose the epoch and later the thresholds. With none, every epoch is run, the last one's network is
+    kept, and thresholds have to come from elsewhere: for a recipe that was fixed with validation folds before."""
     sources: tuple[str, ...]
     """Sources to train on, as `ecg-edge records` names them."""
     network: NetworkSettings

@@ -16,7 +16,7 @@ from .windows import network_windows, predict_logits
 
 def write_predictions(
     out: Path,
-    valid: RecordStore,
+    valid: RecordStore | None,
     test: RecordStore | None,
     weights: npt.NDArray[np.float64] | None,
     split: str,
@@ -25,13 +25,13 @@ def write_predictions(
 
     The thresholds of the test side are fitted on the validation side: for the Challenge metric where the task is
     `arrhythmia` and its reward matrix is given, else for the F1 of each class. Those of the validation side stay at
-    a half. split: what the test side is, in words.
+    a half, and so do those of the test side where there is no validation side. split: what the test side is, in words.
     """
     trained = read_trained(out / BEST)
     said = {name: _logits(trained, store) for name, store in (("valid", valid), ("test", test)) if store is not None}
     written = []
     for one in trained.tasks:
-        chosen = _predictions(out, trained, one, valid, said["valid"], "validation side")
+        chosen = None if valid is None else _predictions(out, trained, one, valid, said["valid"], "validation side")
         reported = None if test is None else _predictions(out, trained, one, test, said["test"], split)
         if chosen is not None and reported is not None:
             reported = with_fitted_thresholds(chosen, reported, weights if one.name == "arrhythmia" else None)

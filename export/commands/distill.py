@@ -11,7 +11,7 @@ from pathlib import Path
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime.contract import Contract
 from ecg_edge.train.challenge_metric import read_weights
-from ecg_edge.train.commands.runs import add_run_options, settings_of, shows_progress
+from ecg_edge.train.commands.runs import add_run_options, kept_epoch, settings_of, shows_progress
 from ecg_edge.train.data import noise_for, open_sides
 from ecg_edge.train.distributed import join, leave
 from ecg_edge.train.finetune import BEST
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             world,
             shows_progress(),
         )
-        if sides.valid is None:
+        if sides.valid is None and student.valid_folds:
             raise EcgEdgeError("no record of the validation folds is there: set student.valid_folds to others")
         if init is not None and sides.test is not None:
             init.check_unseen(sides.test.entries)
@@ -86,8 +86,7 @@ def run(args: argparse.Namespace) -> int:
     weights = read_weights(args.data / WEIGHTS) if (args.data / WEIGHTS).is_file() else None
     described = f"fold {', '.join(map(str, args.report_fold))} of PTB-XL, patients apart"
     written = write_predictions(args.out, sides.valid, sides.test, weights, described)
-    best = max(history, key=lambda line: (line["valid_auroc"], line["epoch"]))
-    print(f"{args.out / BEST}: epoch {best['epoch']:.0f}, validation macro AUROC {best['valid_auroc']:.4f}")
+    print(f"{args.out / BEST}: {kept_epoch(history)}")
     for path in written:
         print(path)
     return 0

@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,15 @@ import numpy.typing as npt
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime.backends import probabilities
-from ecg_edge.runtime.bundle import Metric
+from ecg_edge.runtime.bundle import Metric, load
 from ecg_edge.runtime.classes import ClassInfo
+from ecg_edge.runtime.contract import Contract
 from ecg_edge.train.challenge_metric import read_weights
 from ecg_edge.train.data import open_sides
 from ecg_edge.train.distributed import World
 from ecg_edge.train.finetune import BEST, learned_records, macro_auroc
 from ecg_edge.train.records.tables import FOLDS
-from ecg_edge.train.settings import preset_names
+from ecg_edge.train.settings import preset_names, to_table
 from ecg_edge.train.store import RecordStore
 from ecg_edge.train.tasks import ARRHYTHMIA, TASKS, Task, task
 from ecg_edge.train.thresholds import fit_challenge, fit_f1
@@ -101,6 +102,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fold to measure on, trained on and chosen on by nobody (default: report on the validation folds)",
     )
     parser.add_argument(
+        "--like",
+        metavar="NAME|DIR",
+        help="bundle of the same recipe that was trained with validation folds: its thresholds are taken, for a network "
+        "that was trained on all folds but the reported one",
+    )
+    parser.add_argument(
         "--latency",
         action="store_true",
         help="time the formats on this machine for the card; a bundle is then not the same each time it is made",
@@ -129,18 +136,30 @@ def run(args: argparse.Namespace) -> int:
     weights = read_weights(weights_path) if answered is ARRHYTHMIA and weights_path.is_file() else None
     goal = _goal(args.thresholds, answered, weights is not None, weights_path)
 
-    folds = (settings.train_folds, settings.valid_folds, () if args.report_fold is None else (args.report_fold,))
+    like = None if args.like is None else _like(args.like, trained, answered, contract, args.report_fold)
+    gate_folds = settings.valid_folds if like is None else like.valid_folds
+    if not gate_folds:
+        raise EcgEdgeError("the network was trained without validation folds: name a bundle of its recipe with --like")
+    train_folds = [fold for fold in settings.train_folds if fold not in gate_folds]
+    folds = (train_folds, gate_folds, () if args.report_fold is None else (args.report_fold,))
     progress = sys.stderr.isatty()
     sides = open_sides(args.data, settings.sources, *folds, contract, args.cache, World(), progress)
-    valid = measured(sides.valid, answered, f"fold {_list(settings.valid_folds)}, thresholds fitted here")
+    told = "thresholds fitted here" if like is None else "trained on"
+    valid = measured(sides.valid, answered, f"fold {_list(gate_folds)}, {told}")
     if (valid.labels.all(axis=0) | ~valid.labels.any(axis=0)).all():
         raise EcgEdgeError("no class has records with and without it in the validation folds: add records to --data")
-    shown = [valid]
+    shown = [valid] if like is None else []
     if args.report_fold is not None:
         shown.append(measured(sides.test, answered, f"fold {args.report_fold}, patients apart"))
 
-    learned = _learned(trained, sides.train)
-    calibration = whole_windows(sides.train, contract, _calibration(answered, sides.train, learned))
+    store = sides.train
+    if like is not None:  # the gate's folds were trained on as well
+        everything = (settings.train_folds, (), ())
+        store = open_sides(
+            args.data, settings.sources, *everything, contract, args.cache, World(), progress, True
+        ).train
+    learned = _learned(trained, store)
+    calibration = whole_windows(store, contract, _calibration(answered, store, learned))
     work.mkdir(parents=True, exist_ok=True)
     formats = make_formats(
         network,
@@ -152,7 +171,11 @@ def run(args: argparse.Namespace) -> int:
         lambda logits: macro_auroc(valid.labels, logits),
     )
     int8 = formats.int8_logits(valid.windows)
-    classes = _classes(answered, valid, int8["onnx"], weights if goal == "challenge" else None)
+    classes = (
+        _classes(answered, valid, int8["onnx"], weights if goal == "challenge" else None)
+        if like is None
+        else like.classes
+    )
     limits = Limits(args.macro_drop, args.class_drop, args.challenge_drop, args.disagreement)
     candidates = {
         kind: Candidate(valid.report(logits, classes, weights), decisions(probabilities(logits), classes))
@@ -174,7 +197,8 @@ def run(args: argparse.Namespace) -> int:
         multiply_accumulates=formats.multiply_accumulates,
         model_bytes={kind: len(model) for kind, model in formats.models.items()},
         latency_ms=formats.latency_ms(final.windows) if args.latency else {},
-        data=dict(sorted(Counter(sides.train.entries[k].source for k in learned).items())),
+        like=None if like is None else like.facts,
+        data=dict(sorted(Counter(store.entries[k].source for k in learned).items())),
         float_nodes=formats.quantized.float_nodes,
     )
     card_report = final.report(formats.int8_logits(final.windows)["onnx"], classes, weights)
@@ -199,6 +223,38 @@ def run(args: argparse.Namespace) -> int:
     kept = ", ".join(formats.quantized.float_groups) or "no block"
     print(f"{args.out}: {sizes} bytes, passed the gate; in float besides fusion and head: {kept}")
     return 0
+
+
+@dataclass(frozen=True)
+class _Like:
+    """What is taken from a bundle of the same recipe."""
+
+    classes: tuple[ClassInfo, ...]
+    """With its thresholds."""
+    valid_folds: tuple[int, ...]
+    """Where they were fitted."""
+    facts: dict[str, str]
+    """Name and hash, for the record."""
+
+
+def _like(name: str, trained: Trained, answered: Task, contract: Contract, report_fold: int | None) -> _Like:
+    """Return what a bundle gives to a network of its recipe; raises EcgEdgeError for one of another."""
+    found = load(name)
+    manifest = found.manifest
+    theirs, mine = manifest.provenance.get("settings", {}), to_table(trained.settings)
+    folds = ("train_folds", "valid_folds")
+    other = [key for key in mine if key not in folds and theirs.get(key) != mine[key]]
+    same_classes = [(c.code, c.abbreviation) for c in manifest.classes] == [
+        (c.code, c.abbreviation) for c in answered.classes
+    ]
+    if other or not same_classes or manifest.contract.sha256 != contract.sha256:
+        what = other[0] if other else "the classes or the signal contract"
+        raise EcgEdgeError(f"{name} is not of the same recipe ({what} differs): train both with the same settings")
+    if trained.settings.valid_folds:
+        raise EcgEdgeError("the network has validation folds of its own: leave out --like")
+    if report_fold is None:
+        raise EcgEdgeError("--like needs --report-fold, since the folds that chose were trained on")
+    return _Like(manifest.classes, tuple(theirs["valid_folds"]), {"name": manifest.name, "sha256": found.sha256})
 
 
 def _network(args: argparse.Namespace) -> tuple[Path, Path]:

@@ -77,7 +77,7 @@ class DistillRun(FinetuneRun):
         settings: DistillSettings,
         contract: Contract,
         train: RecordStore,
-        valid: RecordStore,
+        valid: RecordStore | None,
         noise: dict[str, Any],
         teachers: Teachers,
         facts: list[dict[str, Any]],

@@ -20,7 +20,7 @@ from ..judge import write_predictions
 from ..loop import run_job
 from ..pretrained import read_pretrained
 from ..records.tables import FOLDS
-from .runs import add_run_options, settings_of, shows_progress
+from .runs import add_run_options, kept_epoch, settings_of, shows_progress
 
 WEIGHTS = Path("scoring") / "weights.csv"  # below the data folder
 
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             world,
             shows_progress(),
         )
-        if sides.valid is None:
+        if sides.valid is None and settings.valid_folds:
             raise EcgEdgeError("no record of the validation folds is there: name others with --set valid_folds=[...]")
         if init is not None and sides.test is not None:
             init.check_unseen(sides.test.entries)
@@ -73,8 +73,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     weights = read_weights(args.data / WEIGHTS) if (args.data / WEIGHTS).is_file() else None
     written = write_predictions(args.out, sides.valid, sides.test, weights, _split(args.report_fold))
-    best = max(history, key=lambda line: (line["valid_auroc"], line["epoch"]))
-    print(f"{args.out / BEST}: epoch {best['epoch']:.0f}, validation macro AUROC {best['valid_auroc']:.4f}")
+    print(f"{args.out / BEST}: {kept_epoch(history)}")
     for path in written:
         print(path)
     return 0

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TypeVar
 
+from ..loop import Line
 from ..settings import override, preset_names, read_preset
 
 T = TypeVar("T")
@@ -50,6 +51,14 @@ def settings_of(kind: type[T], command: str, args: argparse.Namespace) -> T:
     where = "student." if command == "distill" else ""
     short = [f"{where}{name}={getattr(args, name)}" for name in ("seed", "epochs") if getattr(args, name) is not None]
     return override(read_preset(kind, command, args.preset), [*args.assignments, *short])
+
+
+def kept_epoch(history: list[Line]) -> str:
+    """Return which epoch's network a run has kept, in words."""
+    if "valid_auroc" not in history[-1]:
+        return f"epoch {history[-1]['epoch']:.0f}, the last one"
+    best = max(history, key=lambda line: (line["valid_auroc"], line["epoch"]))
+    return f"epoch {best['epoch']:.0f}, validation macro AUROC {best['valid_auroc']:.4f}"
 
 
 def shows_progress() -> bool:
