@@ -50,9 +50,7 @@ def provenance(
         "task": facts.task,
         "settings": to_table(trained.settings),
         "init": trained.init,
-        "distill": None
-        if trained.distill is None
-        else {k: v for k, v in trained.distill.items() if k != "student"} | {"teachers": len(trained.teachers)},
+        "distill": told_distillation(trained),
         "history": {
             "epochs": len(trained.history),
             "validation_macro_auroc": _rounded(trained.history[-1].get(f"valid_auroc_{facts.task}"), 4),
@@ -65,6 +63,13 @@ def provenance(
         "gate": {"limits": asdict(limits), "disagreement": _rounded(verdict.disagreement, DECIMALS)},
         "versions": {package: version(package) for package in PACKAGES},
     }
+
+
+def told_distillation(trained: Trained) -> dict[str, Any] | None:
+    """Return the weights of the distillation and the number of teachers; None for a network that learned by itself."""
+    if trained.distill is None:
+        return None
+    return {k: v for k, v in trained.distill.items() if k != "student"} | {"teachers": len(trained.teachers)}
 
 
 def _commands(trained: Trained) -> list[str]:

@@ -42,7 +42,7 @@ from ..formats import Formats, make_formats
 from ..gate import Candidate, Limits, judge, require_pass
 from ..groups import LEAD_SETS, groups, with_leads
 from ..measure import Measured, decisions, measured
-from ..provenance import check_repeatable, provenance
+from ..provenance import check_repeatable, provenance, told_distillation
 from ..quantize import choose_calibration
 from . import distill
 
@@ -104,8 +104,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--like",
         metavar="NAME|DIR",
-        help="bundle of the same recipe that was trained with validation folds: its thresholds are taken, for a network "
-        "that was trained on all folds but the reported one",
+        help="bundle of the same recipe that was trained with validation folds: its thresholds are taken, for a "
+        "network that was trained on all folds but the reported one",
     )
     parser.add_argument(
         "--latency",
@@ -244,6 +244,8 @@ def _like(name: str, trained: Trained, answered: Task, contract: Contract, repor
     theirs, mine = manifest.provenance.get("settings", {}), to_table(trained.settings)
     folds = ("train_folds", "valid_folds")
     other = [key for key in mine if key not in folds and theirs.get(key) != mine[key]]
+    if told_distillation(trained) != manifest.provenance.get("distill"):
+        other.append("distill")
     same_classes = [(c.code, c.abbreviation) for c in manifest.classes] == [
         (c.code, c.abbreviation) for c in answered.classes
     ]
