@@ -231,7 +231,7 @@ class Augmenter:
         """Add noise to windows (n, leads, samples) and their log power, and take stretches out of them, in place.
 
         what: (n, 6), see `Draw.disturbed`; generators: of the rows that are disturbed at all. One kind is added to all
-        its windows at once, which costs a third of doing it window by window.
+        its windows at once: window by window, NumPy's calls cost more than what they compute.
         """
         s = self._settings
         for kind, name, snr_db in ((0, "ma", s.noise_snr_db), (1, "bw", s.wander_snr_db)):
