@@ -9,7 +9,7 @@ done to its stored spectrogram by the rules of `levels`; the frames that a cut o
 exception (they stay as stored, or empty). `tests/train/test_augment.py` holds the result against the front end's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ NOISE_POOL = 2**20  # samples of white noise made once and read from random plac
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
+Generators = Mapping[int, np.random.Generator]
 
 
 @dataclass(frozen=True)
@@ -167,82 +168,81 @@ class Augmenter:
     def render(self, draw: Draw, rows: npt.NDArray[np.integer] | None = None) -> Batch:
         """Return the windows of some rows of a draw, of all by default."""
         rows = np.arange(len(draw.records)) if rows is None else np.asarray(rows)
-        x, power, pads = self._pieces(draw, rows)
-        heard = np.abs(x).max(axis=2) > 0  # a lead that its record has not stays zero through what follows
+        x, levelled, pads = self._pieces(draw, rows)
+        heard = x.any(axis=2)  # a lead that its record has not stays zero through what follows
         gain = draw.log_gain[rows]
         if gain.any():
             x *= np.exp(gain)[:, :, np.newaxis]
-            levels.shift(power, levels.steps_of_gain(gain, self._contract))
+            levels.shift(levelled, levels.steps_of_gain(gain, self._contract))
+        power = levelled.astype(np.int16)
         what = draw.disturbed[rows]
-        generators = {k: np.random.default_rng(draw.seeds[rows[k]]) for k in map(int, np.flatnonzero(what.any(axis=1)))}
-        for row, rng in generators.items():
-            self._disturb(x[row], power[row], what[row], rng)
+        generators = {k: np.random.default_rng(draw.seeds[rows[k]]) for k in np.flatnonzero(what.any(axis=1)).tolist()}
+        self._disturb(x, power, what, generators)
         kept = draw.kept[rows] & heard
         # A window without any lead left teaches nothing but the class frequencies: it keeps those it had.
         kept = np.where(np.any(kept, axis=1, keepdims=True), kept, heard)
         x[~kept], power[~kept] = 0, 0
         hop, straddling = self._contract.stft_hop, self._contract.stft_length - 1
-        for row in map(int, np.flatnonzero(pads)):
+        for row in np.flatnonzero(pads).tolist():
             x[row, :, : pads[row]] = 0  # where there is no record there is no noise either
             power[row, :, :, : max(0, (pads[row] - straddling + hop - 1) // hop)] = 0
-        np.clip(np.rint(x, out=x), -LARGEST, LARGEST, out=x)
-        signal = x.astype(np.int16)
+        np.rint(x, out=x)
+        signal = x.clip(-LARGEST, LARGEST, out=x).astype(np.int16)
         image = power.astype(np.uint8) if self._front is None else self._front(signal, np.zeros(0, dtype=np.uint8))
         for row, rng in generators.items():
             self._mask(image[row], what[row], rng)
         targets, counted = self.targets(draw)
         return Batch(signal, image, targets[rows], counted[rows])
 
-    def _pieces(self, draw: Draw, rows: npt.NDArray[np.integer]) -> tuple[Floats, levels.Levels, npt.NDArray[np.int64]]:
-        """Return signal, log power and the zeros on the left of rows, cut from their records and mixed."""
-        partners = draw.other[rows]
+    def _pieces(self, draw: Draw, rows: npt.NDArray[np.integer]) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+        """Return signal, log power in whole steps and the zeros on the left of rows, cut from their records, mixed."""
+        partners, weight = draw.other[rows], draw.weight[rows]
         needed, place = np.unique(np.concatenate((rows, partners)), return_inverse=True)
-        c = self._contract
-        frames = self._frames(draw.samples)
+        own, other = place[: len(rows)], place[len(rows) :]
+        hop, frames = self._contract.stft_hop, self._frames(draw.samples)
         x = np.zeros((len(needed), len(LEADS), draw.samples), dtype=np.float32)
-        power = np.zeros((len(needed), len(LEADS), c.stft_bins, frames), dtype=np.int16)
-        for k, row in enumerate(needed):
-            record, length = int(draw.records[row]), int(draw.lengths[row])
+        power = np.zeros((len(needed), len(LEADS), self._contract.stft_bins, frames), dtype=np.float32)
+        chosen = (a[needed].tolist() for a in (draw.records, draw.lengths, draw.places))
+        for k, (record, length, part) in enumerate(zip(*chosen, strict=True)):
             signal, stored = self._store.signal(record), self._store.frames(record)
-            first = int(draw.places[row] * ((signal.shape[1] - length) // c.stft_hop + 1))
-            count = self._frames(length)
-            start = first * c.stft_hop
+            first = int(part * ((signal.shape[1] - length) // hop + 1))
+            start, count = first * hop, self._frames(length)
             x[k, :, draw.samples - length :] = signal[:, start : start + length]
             power[k, :, :, frames - count :] = stored[:, :, first : first + count]
-        own, other = place[: len(rows)], place[len(rows) :]
         pads = draw.samples - draw.lengths
-        if len(needed) == len(rows) and not (draw.weight[rows] < 1).any():
-            return x, power, pads[rows]
-        weight = draw.weight[rows]
-        mixed = np.flatnonzero(weight < 1)
-        mine, spectrum = x[own], power[own]
-        w = weight[mixed, np.newaxis, np.newaxis]
-        mine[mixed] = mine[mixed] * w + x[other[mixed]] * (1 - w)
-        w = w[..., np.newaxis]
-        spectrum[mixed] = np.rint(spectrum[mixed] * w + power[other[mixed]] * (1 - w)).astype(np.int16)
-        left = np.where(weight < 1, np.minimum(pads[rows], pads[partners]), pads[rows])
-        return mine, spectrum, left
+        mixed = weight < 1
+        whole = np.array_equal(own, np.arange(len(needed)))  # then nothing need be copied to be mixed in place
+        parts = [a if whole else a[own] for a in (x, power)]
+        if mixed.any():
+            for mine, cut in zip(parts, (x, power), strict=True):
+                its = cut[other]
+                w = weight.reshape(-1, *[1] * (mine.ndim - 1))
+                its *= 1 - w
+                mine *= w
+                mine += its
+            np.rint(parts[1], out=parts[1])
+        return parts[0], parts[1], np.where(mixed, np.minimum(pads[rows], pads[partners]), pads[rows])
 
     def _frames(self, samples: int) -> int:
         """Return the frames of log power that are kept up with: none where the front makes its own."""
         return 0 if self._front is not None else (samples - self._contract.stft_length) // self._contract.stft_hop + 1
 
-    def _disturb(self, x: Floats, power: levels.Levels, what: Bools, rng: np.random.Generator) -> None:
-        """Add noise to one window (leads, samples) and its log power, and take stretches out of it, in place."""
+    def _disturb(self, x: Floats, power: levels.Levels, what: Bools, generators: Generators) -> None:
+        """Add noise to windows (n, leads, samples) and their log power, and take stretches out of them, in place.
+
+        what: (n, 6), see `Draw.disturbed`; generators: of the rows that are disturbed at all. One kind is added to all
+        its windows at once: window by window, NumPy's calls cost more than what they compute.
+        """
         s = self._settings
-        muscle, wander, white, timeout = what[:4]
-        if muscle:
-            self._add_recorded(x, power, "ma", s.noise_snr_db, rng)
-        if wander:
-            self._add_recorded(x, power, "bw", s.wander_snr_db, rng)
-        if white:
-            sigma = rng.uniform(s.white_microvolts[0], s.white_microvolts[1], (len(x), 1)).astype(np.float32)
-            place = int(rng.integers(0, NOISE_POOL - x.size))
-            x += sigma * self._white[place : place + x.size].reshape(x.shape)
-            level = levels.white_levels(sigma, self._contract)[:, :, np.newaxis]
-            levels.add_powers(power, np.broadcast_to(level, power.shape), self._sum_table)
-        if timeout:
-            self._time_out(x, power, rng)
+        for kind, name, snr_db in ((0, "ma", s.noise_snr_db), (1, "bw", s.wander_snr_db)):
+            rows = np.flatnonzero(what[:, kind])
+            if len(rows):
+                self._add_recorded(x, power, rows, self._noise[name], snr_db, [generators[k] for k in rows.tolist()])
+        rows = np.flatnonzero(what[:, 2])
+        if len(rows):
+            self._add_white(x, power, rows, [generators[k] for k in rows.tolist()])
+        for row in np.flatnonzero(what[:, 3]).tolist():
+            self._time_out(x[row], power[row], generators[row])
 
     def _mask(self, image: npt.NDArray[np.generic], what: Bools, rng: np.random.Generator) -> None:
         """Mask the spectrogram (leads, bins, frames) of one window in place: last of all, so that nothing fills it."""
@@ -255,15 +255,54 @@ class Augmenter:
             image[:, start:stop] = 0
 
     def _add_recorded(
-        self, x: Floats, power: levels.Levels, name: str, snr_db: tuple[float, ...], rng: np.random.Generator
+        self,
+        x: Floats,
+        power: levels.Levels,
+        rows: npt.NDArray[np.integer],
+        recording: NoiseRecording,
+        snr_db: tuple[float, ...],
+        generators: Sequence[np.random.Generator],
     ) -> None:
-        sigma = x.std(axis=1) * 10 ** (-rng.uniform(snr_db[0], snr_db[1], len(x)) / 20)
-        sigma = np.maximum(sigma, 1e-3).astype(np.float32)
-        noise, noise_power = self._noise[name].piece(x.shape[1], len(x), rng, power.shape[2])
-        x += sigma[:, np.newaxis] * noise
-        steps = levels.steps_of_gain(np.log(sigma), self._contract)
-        noise_power += steps[:, np.newaxis, np.newaxis]
-        levels.add_powers(power, np.maximum(noise_power, 0, out=noise_power), self._sum_table)
+        leads, samples = x.shape[1:]
+        decibels, starts, channels = [], [], []
+        for rng in generators:
+            decibels.append(rng.uniform(snr_db[0], snr_db[1], leads))
+            start, channel = recording.draw(samples, leads, rng)
+            starts.append(start)
+            channels.append(channel)
+        heard = x[rows]
+        sigma = np.maximum(_deviation(heard) * 10 ** (-np.array(decibels) / 20), 1e-3).astype(np.float32)
+        noise, noise_power = recording.pieces(np.array(starts), np.array(channels), samples, power.shape[3])
+        noise *= sigma[..., np.newaxis]
+        heard += noise
+        x[rows] = heard
+        noise_power += levels.steps_of_gain(np.log(sigma), self._contract)[..., np.newaxis, np.newaxis]
+        # An array of zeros, since NumPy takes five times as long with a plain 0.
+        np.maximum(noise_power, np.zeros_like(noise_power), out=noise_power)
+        self._add_power(power, rows, noise_power)
+
+    def _add_white(
+        self,
+        x: Floats,
+        power: levels.Levels,
+        rows: npt.NDArray[np.integer],
+        generators: Sequence[np.random.Generator],
+    ) -> None:
+        low, high = self._settings.white_microvolts
+        shape = x.shape[1:]
+        size = shape[0] * shape[1]
+        sigmas = np.empty((len(rows), shape[0]), dtype=np.float32)
+        for k, (row, rng) in enumerate(zip(rows.tolist(), generators, strict=True)):
+            sigmas[k] = rng.uniform(low, high, shape[0])
+            place = int(rng.integers(0, NOISE_POOL - size))
+            x[row] += sigmas[k, :, np.newaxis] * self._white[place : place + size].reshape(shape)
+        level = levels.white_levels(sigmas, self._contract)[..., np.newaxis, np.newaxis]
+        self._add_power(power, rows, level)
+
+    def _add_power(self, power: levels.Levels, rows: npt.NDArray[np.integer], noise: levels.Levels) -> None:
+        sums = power[rows]
+        levels.add_powers(sums, noise, self._sum_table)
+        power[rows] = sums
 
     def _time_out(self, x: Floats, power: levels.Levels, rng: np.random.Generator) -> None:
         """Take a stretch out of some leads; of the log power, the frames that lie wholly within it."""
@@ -271,11 +310,19 @@ class Augmenter:
         chosen = np.flatnonzero(rng.random(leads) < s.timeout_lead_rate)
         lengths = (rng.uniform(s.timeout_fraction[0], s.timeout_fraction[1], len(chosen)) * samples).astype(np.int64)
         starts = (rng.random(len(chosen)) * (samples - lengths + 1)).astype(np.int64)
-        for lead, start, length in zip(chosen, starts, lengths, strict=True):
+        for lead, start, length in zip(chosen.tolist(), starts.tolist(), lengths.tolist(), strict=True):
             x[lead, start : start + length] = 0
             first = -(-start // c.stft_hop)
             last = (start + length - c.stft_length) // c.stft_hop
             power[lead, :, first : max(first, last + 1)] = 0
+
+
+def _deviation(x: Floats) -> npt.NDArray[np.float64]:
+    """Return the standard deviation of signals (..., samples), whose means are small beside it."""
+    n = np.float64(x.shape[-1])
+    square = np.einsum("...i,...i->...", x, x) / n - (x.sum(axis=-1) / n) ** 2
+    deviation: npt.NDArray[np.float64] = np.sqrt(np.maximum(square, 0))
+    return deviation
 
 
 def _span(size: int, fraction: float, rng: np.random.Generator) -> tuple[int, int]:

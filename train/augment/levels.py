@@ -21,20 +21,22 @@ def steps_of_gain(log_gain: npt.NDArray[np.floating], contract: Contract) -> Lev
     return np.rint(2 * contract.log_steps_per_octave / np.log(2) * log_gain).astype(np.int16)
 
 
-def shift(levels: Levels, steps: Levels) -> None:
+def shift(levels: npt.NDArray[np.float32], steps: Levels) -> None:
     """Add `steps`, broadcast over bins and frames, to levels (..., bins, frames) in place, zeros staying zero."""
     silent = levels == 0
-    levels += steps[..., np.newaxis, np.newaxis]
-    np.clip(levels, 0, HIGHEST, out=levels)
+    levels += steps[..., np.newaxis, np.newaxis].astype(np.float32)
+    levels.clip(0, HIGHEST, out=levels)
     levels[silent] = 0
 
 
 def add_powers(levels: Levels, noise: Levels, table: Levels) -> None:
     """Add to each power the one of `noise`, in place: max(a, b) + log2(1 + 2 ** -|a - b|). Both as in `shift`."""
-    distance = np.abs(levels - noise)
+    distance = np.subtract(levels, noise)
+    np.abs(distance, out=distance)
     np.maximum(levels, noise, out=levels)
     levels += table.take(distance, mode="clip")
-    np.minimum(levels, HIGHEST, out=levels)
+    if levels.max(initial=0) > HIGHEST:  # never in an ECG, and the maximum is the cheaper of the two
+        np.minimum(levels, HIGHEST, out=levels)
 
 
 def addition_table(contract: Contract) -> Levels:

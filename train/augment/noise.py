@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ecg_edge.firmware_bridge.leads import LEADS
 from ecg_edge.firmware_bridge.recording import Recording
@@ -34,26 +35,30 @@ class NoiseRecording:
         self._signals = (signal / sigma[:, np.newaxis]).astype(np.float32)
         # The level at one microvolt may lie below the range of eight bits: 16 hold it.
         down = levels.steps_of_gain(-np.log(sigma), contract)[:, np.newaxis, np.newaxis]
-        self._powers = Stft(contract).frames(np.ascontiguousarray(signal)).astype(np.int16) + down
+        powers = Stft(contract).frames(np.ascontiguousarray(signal)).astype(np.int16) + down
+        self._powers = np.ascontiguousarray(powers)
         self.channels, self.samples = signal.shape
 
-    def piece(
-        self, length: int, leads: int, rng: np.random.Generator, frames: int
-    ) -> tuple[npt.NDArray[np.float32], levels.Levels]:
-        """Return noise for some leads: float32 (leads, length) and log power (leads, bins, frames) of its beginning.
+    def draw(
+        self, length: int, leads: int, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return where the noise of some leads begins, in STFT hops, and its channels, (leads,) both.
 
         Each lead gets its own stretch of a random channel, so that leads are disturbed independently of each other.
-        Scaled to one microvolt.
         """
-        hop = self._contract.stft_hop
-        starts = rng.integers(0, (self.samples - length) // hop, leads)
-        channels = rng.integers(0, self.channels, leads)
-        signal = np.empty((leads, length), dtype=np.float32)
-        power = np.empty((leads, self._powers.shape[1], frames), dtype=np.int16)
-        for lead, (c, s) in enumerate(zip(channels, starts, strict=True)):
-            signal[lead] = self._signals[c, s * hop : s * hop + length]
-            power[lead] = self._powers[c, :, s : s + frames]
-        return signal, power
+        starts = rng.integers(0, (self.samples - length) // self._contract.stft_hop, leads)
+        return starts, rng.integers(0, self.channels, leads)
+
+    def pieces(
+        self, starts: npt.NDArray[np.int64], channels: npt.NDArray[np.int64], length: int, frames: int
+    ) -> tuple[npt.NDArray[np.float32], levels.Levels]:
+        """Return the noise at `starts` of `channels`, both (...), as `draw` has them, scaled to one microvolt.
+
+        That is float32 (..., length) and the log power of its beginning (..., bins, frames), which may be negative.
+        """
+        signals = sliding_window_view(self._signals, length, axis=1)
+        powers = np.swapaxes(sliding_window_view(self._powers, frames, axis=2), 1, 2)
+        return signals[channels, starts * self._contract.stft_hop], powers[channels, starts]
 
 
 def read_noise(data: Path, name: str, contract: Contract) -> NoiseRecording:
