@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 
 import numpy as np
@@ -60,18 +60,20 @@ class DeviceSource:
         mains: int | None = None,
         reconnect_s: float = 3600.0,
         board: Board | None = None,
+        open_link: Callable[[], Transport] | None = None,
     ) -> None:
         """Open the link; raises EcgEdgeError where it cannot be opened.
 
         url: see transport.open_transport; baud: speed of a serial port, the board's where None; leads: names instead
         of the device's own; reconnect_s: how long a lost link is tried again before the stream ends; board: what is
-        at the other end, a device that speaks PROTOCOL.md where None.
+        at the other end, a device that speaks PROTOCOL.md where None; open_link: opens the link instead of `url`, which
+        only names it then.
         """
         self._board: Board = Native() if board is None else board
         self._url, self._baud = url, self._board.baud if baud is None else baud
         self._leads, self._mains = leads, mains
         self._reconnect_s = reconnect_s
-        self._name = PortName(url)
+        self._name, self._open_link = PortName(url), open_link
         self._transport: Transport = self._open()
         self._clock = DeviceClock()
         self._reading = self._clock.reading  # as it was told last
@@ -282,6 +284,8 @@ class DeviceSource:
 
     def _open(self) -> Transport:
         """Open the link where the device is now, and remember what it is."""
+        if self._open_link is not None:
+            return self._open_link()
         path = self._name.current()
         transport = open_transport(path, self._baud)
         self._name.opened(path)
