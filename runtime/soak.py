@@ -35,7 +35,7 @@ from .events import Event, Summary
 from .policy import load_policy
 from .recorder.recorder import Recorder, RecordSettings
 from .service import Monitor
-from .sinks import Undelivered
+from .sinks import Sink, Undelivered
 from .sinks.queued import QueuedSink
 from .sinks.rotated import FileSettings, RotatedFile
 from .soak_board import SoakBoard
@@ -205,7 +205,7 @@ def soak(
 
     try:
         with tempfile.TemporaryDirectory(prefix="ecg-edge-soak-") as folder:
-            sinks = [
+            sinks: list[Sink] = [
                 log,
                 QueuedSink("file", RotatedFile(FileSettings(path=Path(folder) / "events.jsonl", max_mb=5))),
                 QueuedSink("bad", _BadSink(seed)),
