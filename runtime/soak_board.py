@@ -153,7 +153,8 @@ class SoakBoard:
         return last + self._say(hello(self._recording)) + self._samples(1)
 
     def _flushed(self) -> bytes:
-        return b"".join(self._injector.flush())
+        """Return what is held back, and the end of any babble, so that the next packet comes whole."""
+        return b"".join(self._injector.flush()) + b"\0"
 
     def _samples(self, frames: int) -> bytes:
         first = self._index
