@@ -110,6 +110,34 @@ def test_signs_of_life_in_silence_and_while_the_link_is_lost(monkeypatch: pytest
     assert frames(items) == list(range(20))
 
 
+def test_a_hung_reader_gives_no_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that does not come back is silence at first; then the link cannot be opened anew, and all stands still."""
+    monkeypatch.setattr(device, "READ_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(device, "SILENCE_S", 0.1)
+    monkeypatch.setattr(device, "REOPEN_S", 0.3)
+    released = threading.Event()
+    sender = Sender()
+
+    def hangs() -> Iterator[bytes]:
+        yield sender.say(HELLO) + sender.samples(0)
+        released.wait(60)
+
+    stop = threading.Event()
+    items: list[Item] = []
+    source = source_of(hangs())
+    thread = threading.Thread(target=lambda: items.extend(source.items(stop)), daemon=True)
+    thread.start()
+    time.sleep(1.0)
+    before = len(items)
+    assert any(isinstance(item, Tick) for item in items)
+    time.sleep(0.5)
+    assert len(items) == before
+    stop.set()
+    released.set()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
 @pytest.mark.parametrize("bound", [256, 4])
 def test_what_was_received_before_a_stop_is_delivered(monkeypatch: pytest.MonkeyPatch, bound: int) -> None:
     """Whoever takes the items is slow: the queue, the reader's hand and the system hold more when the stop comes."""
@@ -155,13 +183,13 @@ def chunks_at(monkeypatch: pytest.MonkeyPatch, packets: list[tuple[bytes, float]
 
 @pytest.mark.parametrize("wraps", [False, True])
 def test_samples_have_the_time_at_which_they_were_taken(monkeypatch: pytest.MonkeyPatch, wraps: bool) -> None:
-    """Ten minutes of a device 80 ppm fast, over a link that delays; with a firmware that counts time in 32 bits."""
+    """Four minutes of a device 80 ppm fast, over a link that delays; with a firmware that counts time in 32 bits."""
     rng = np.random.default_rng(1)
     sender = Sender()
     sender.say(HELLO)
     packets, true = [], []
-    begun = 2**32 - 300 * 10**6 if wraps else 0
-    for k in range(30_000):
+    begun = 2**32 - 60 * 10**6 if wraps else 0
+    for k in range(12_000):
         moment = 1000.0 + (k + 1) * FRAMES / RATE / (1 + 80e-6)
         time_us = begun + k * FRAMES * 1_000_000 // RATE
         packets.append((sender.samples(k * FRAMES, time_us % 2**32 if wraps else time_us), moment))
@@ -174,4 +202,4 @@ def test_samples_have_the_time_at_which_they_were_taken(monkeypatch: pytest.Monk
     assert np.abs(errors[len(errors) // 3 :] - 0.002).max() < 0.005
     assert max(c.at - t for c, t in zip(chunks, true, strict=True)) > 0.08, "which is what the arrival is off by"
     last = [i for i in items if isinstance(i, ClockReading)][-1]
-    assert last.drift_ppm == pytest.approx(80, abs=15)
+    assert last.drift_ppm == pytest.approx(80, abs=25)
