@@ -54,17 +54,17 @@ class DeviceClock:
         """Take a packet that was complete at `device_s` and arrived at `arrival_s`; return when the host had it so.
 
         That is the arrival of a packet with the least delay there is, in the host's seconds, and never after
-        `arrival_s`. device_s must not go down but over a `restart`.
+        `arrival_s`. Device time may go down by a little, as from a sender that reads its clock late.
         """
         if self._at is not None and arrival_s < self._line(device_s) - EARLY_S:
             self.restart()
         number = int(device_s // self._stretch_s)
-        if number != self._number:
+        if self._number is None or number > self._number:
             if self._number is not None:
                 self._close()
                 number = int(device_s // self._stretch_s)  # closing may have made stretches longer
             self._number, self._promptest = number, (device_s, arrival_s)
-        elif arrival_s - device_s < self._promptest[1] - self._promptest[0]:
+        elif number == self._number and arrival_s - device_s < self._promptest[1] - self._promptest[0]:
             self._promptest = device_s, arrival_s
         if self._at is None or arrival_s < self._line(device_s):
             self._at = device_s, arrival_s

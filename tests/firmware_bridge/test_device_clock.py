@@ -91,6 +91,17 @@ def test_a_stall_delays_arrivals_and_not_the_moments() -> None:
     assert mapped[0] == pytest.approx(1120.004, abs=0.003)
 
 
+def test_a_sender_that_reads_its_clock_late() -> None:
+    """PROTOCOL.md lets a time be off by a tenth of a second; then it goes down from one packet to the next at times."""
+    clock = DeviceClock()
+    rng = np.random.default_rng(4)
+    for k in range(1, 12_000):
+        true = k * 0.05
+        clock.add(true * (1 - 300e-6) + rng.uniform(0, 0.1), 1000.0 + true + 0.002)
+    assert clock.reading is not None
+    assert clock.reading.drift_ppm == pytest.approx(-300, abs=30)
+
+
 @pytest.mark.parametrize("speed", [0.5, 8.0, 1e9])
 def test_a_recording_played_at_another_speed_has_no_clock(speed: float) -> None:
     clock = DeviceClock()
