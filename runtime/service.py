@@ -150,7 +150,7 @@ class Monitor:
         elif isinstance(item, ClockReading):
             self._take_reading(item)
         elif isinstance(item, Tick):
-            return
+            self._tell_troubles(self._stream_s)
         elif engine is None or self._format is None:
             raise EcgEdgeError("the source gave signal before its format: check the device's firmware")
         elif isinstance(item, Gap):
