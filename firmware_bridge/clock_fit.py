@@ -30,7 +30,7 @@ class ClockFit:
 def fit(device: Floats, arrival: Floats) -> ClockFit | None:
     """Return the fit of packets that were complete at `device` seconds and arrived at `arrival`, both (n,).
 
-    `device` must not go down. None where there are fewer than two instants to compare.
+    `device` must not go down. None where there are fewer than two instants to compare, or all arrived at one.
     """
     if len(device) < 2 or device[0] == device[-1]:
         return None
@@ -40,6 +40,8 @@ def fit(device: Floats, arrival: Floats) -> ClockFit | None:
         return None
     left, right = edge
     slope = (offset[right] - offset[left]) / (device[right] - device[left])
+    if slope <= -1:
+        return None
     delays: Floats = np.maximum(offset - offset[left] - slope * (device - device[left]), 0.0)
     uncertainty = float(np.median(delays)) / (device[-1] - device[0])
     return ClockFit(-slope / (1 + slope) * 1e6, uncertainty * 1e6, delays)

@@ -11,6 +11,7 @@ from typing import Protocol
 import serial
 
 from .errors import EcgEdgeError
+from .port_names import SCHEME, PortName
 
 DEFAULT_BAUD = 921600
 """Carries 8 channels at 500 Hz seven times over; the fastest that every common USB bridge offers."""
@@ -50,12 +51,15 @@ class Transport(Protocol):
 def open_transport(url: str, baud: int = DEFAULT_BAUD) -> Transport:
     """Open the link that `url` names.
 
-    url: path of a serial port or pty, `socket://host:port`, `loop://` (what is written comes back), or `-` for
-    standard input, which is only read. baud: speed of a serial port, ignored by the others.
+    url: path of a serial port or pty, `serial:VID:PID[:SERIAL]` (see port_names), `socket://host:port`, `loop://`
+    (what is written comes back), or `-` for standard input, which is only read. baud: speed of a serial port, ignored
+    by the others.
     Raises EcgEdgeError, one line with the mend, when it cannot be opened.
     """
     if url == "-":
         return StdinTransport()
+    if url.startswith(SCHEME):
+        url = PortName(url).current()
     scheme, separator, rest = url.partition("://")
     if not separator:
         return SerialTransport(url, baud)
@@ -63,7 +67,9 @@ def open_transport(url: str, baud: int = DEFAULT_BAUD) -> Transport:
         return SocketTransport(rest)
     if scheme == "loop":
         return LoopTransport()
-    raise EcgEdgeError(f"cannot open {url}: use the path of a serial port, socket://host:port, loop:// or -")
+    raise EcgEdgeError(
+        f"cannot open {url}: use the path of a serial port, socket://host:port, serial:VID:PID, loop:// or -"
+    )
 
 
 class SerialTransport:

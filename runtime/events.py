@@ -9,6 +9,7 @@ follow that one rule, so that what can be built can be written, and what was wri
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, TypeVar, get_type_hints
@@ -19,7 +20,7 @@ from .event_rules import Count, Flag, LeadNames, Number, Rule, Table, Text, Wall
 NOTICE = "Research software, not a medical device: not for diagnosis, treatment or patient monitoring."
 """Stands in every summary; whoever shows alerts to people shows it too."""
 
-EVENT_FIELDS_OF_MACHINE = ("wall_time", "latency_ms", "misses", "sinks")
+EVENT_FIELDS_OF_MACHINE = ("wall_time", "latency_ms", "misses", "sinks", "clock")
 """Fields that differ between runs over the same samples, because they depend on the clock or on the machine."""
 
 ALERT_PHASES = ("new", "update", "end")
@@ -41,6 +42,8 @@ TECHNICAL_CODES = (
     "model_fault",
     "record_failed",
     "sink_failed",
+    "clock_step",
+    "clock_drift",
 )
 TECHNICAL_PHASES = ("new", "end", "once")
 
@@ -61,7 +64,8 @@ class _Event:
     time: Annotated[float, Seconds]
     """Stream time in seconds: of the last sample that the event rests on."""
     wall_time: Annotated[str | None, WallTime()] = None
-    """Time of day at emission, ISO 8601; live only."""
+    """Time of day, ISO 8601; live only. When the signal at `time` was sampled, by the device's clock mapped to this
+    machine's; of what is not about the signal (link, sinks, clocks, the summary), when it was told."""
 
     def __post_init__(self) -> None:
         for name, (rule, optional) in _RULES[self.type].items():
@@ -175,6 +179,10 @@ class Summary(_Event):
     """Windows that took longer than the budget."""
     sinks: Annotated[Mapping[str, Mapping[str, int]] | None, Table(Table(Count(), keys=ACCOUNT_KEYS))] = None
     """What became of the lines before this one, by sink; absent where no sink keeps account."""
+    clock: Annotated[
+        Mapping[str, float] | None, Table(Number(1, low=-math.inf), keys=("drift_ppm", "uncertainty_ppm"))
+    ] = None
+    """How much faster than this machine's clock the device's goes; live only, absent while it is not known."""
     notice: Annotated[str, Text()] = NOTICE
     """What this software is not."""
 

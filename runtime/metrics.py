@@ -68,6 +68,9 @@ class Metrics:
         yield _family("losses_total", "counter", "What was lost or damaged.", _by("kind", s.losses))
         yield _family("latency_misses_total", "counter", "Windows over the budget.", {"": s.misses or 0})
         yield self._latency(known)
+        if s.clock is not None:
+            about = "Parts per million by which the device's clock is fast."
+            yield _family("device_clock_drift_ppm", "gauge", about, {"": s.clock["drift_ppm"]})
         if self._status is not None and now - self._status[1] <= STALE_S:
             status = self._status[0]
             yield _family("quality_ratio", "gauge", "Signal quality, 0 to 1.", {"": status.quality})

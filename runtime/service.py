@@ -5,10 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from typing import Protocol
 
+from ecg_edge.firmware_bridge.device_clock import ClockReading
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
 from .engine import Engine, StreamFormat
@@ -17,14 +17,15 @@ from .latency import LatencyHistogram
 from .metrics import Metrics
 from .recorder.recorder import Recorder
 from .sinks import Outlet, Sink
-from .sources.items import Chunk, Gap, Item, Notice
+from .sources.items import Chunk, Gap, Item, Notice, Tick
+from .systemd import Notifier
+from .wall_clock import WallClock
 
 DEFAULT_BUDGET_MS = 100.0
 LATE_HOPS = 1.0  # a live chunk older than this many hops means overload: the next window is given up
-
-
 SETTLE_S = 2.0  # so long the sinks have to get rid of what they hold, before the summary tells of it and after it
 CALM_S = 5.0  # of signal without trouble after which a sink's trouble counts as over: a network comes and goes
+DRIFT_TOLD_PPM = 1000.0  # of the device's clock: intervals and rates are off by as much, a beat in a thousand
 
 
 class Source(Protocol):
@@ -53,12 +54,13 @@ class Monitor:
         seconds: float | None = None,
         recorder: Recorder | None = None,
         metrics: Metrics | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         """Prepare.
 
         live: stamp the time of day, give windows up when this machine falls behind, and tell of sinks in trouble;
         seconds: stop after so much signal, None for no limit; recorder: gets the signal as it comes, and the events;
-        metrics: is told how the monitor is after each window.
+        metrics: is told how the monitor is after each window; notifier: is told that it is ready, alive and stopping.
         """
         self._source, self._make_engine = source, make_engine
         self._sinks: list[Sink] = [*sinks, recorder] if recorder else list(sinks)
@@ -75,6 +77,12 @@ class Monitor:
         self._format: StreamFormat | None = None
         self._frames = 0
         self._shed_until = float("-inf")
+        self._wall = WallClock() if live else None
+        self._anchor: tuple[float, float] | None = None  # seconds of stream time, and of the monotonic clock
+        self._reading: ClockReading | None = None  # how the device's clock goes
+        self._drift_told = False
+        self._notifier = notifier
+        self._link_lost: str | None = None  # in words, while it is
         self.stop = threading.Event()
         """Set it to end the stream in order."""
 
@@ -87,11 +95,16 @@ class Monitor:
         """
         try:
             for item in self._source.items(self.stop):
+                self._look_at_the_clock()
                 self._take(item)
+                if self._notifier:
+                    self._notifier.alive(self._how_it_is)
                 if self._seconds is not None and self._format and self._frames >= self._seconds * self._format.rate:
-                    self.stop.set()
+                    break
         except EcgEdgeError as error:
             self._failure = self._failure or error
+        if self._notifier:
+            self._notifier.stopping()
         try:
             if self._engine is None:
                 raise self._failure or EcgEdgeError(
@@ -106,7 +119,7 @@ class Monitor:
             summary = self._counted(self._engine)
             if self._outlets:
                 summary = replace(summary, sinks=self.accounts())
-            self._emit([summary], [])
+            self._tell(summary)
         finally:
             self._settle()
             for sink in self._sinks:
@@ -124,14 +137,20 @@ class Monitor:
             self._format, self._engine = item, self._make_engine(item)
             if self._recorder:
                 self._recorder.begin(item)
+            if self._notifier:
+                self._notifier.ready()
             return
         engine = self._engine
         if isinstance(item, Notice):
-            seconds = self._frames / self._format.rate if self._format else 0.0
-            counts = item.counts or None
-            self._emit(
-                [Technical(time=seconds, code=item.code, phase=item.phase, message=item.message, counts=counts)], []
-            )
+            self._technical(item.code, item.phase, item.message, item.counts or None)
+            if item.code in ("link_lost", "link_restored"):
+                self._link_lost = item.message if item.code == "link_lost" else None
+                if self._notifier:
+                    self._notifier.tell(self._how_it_is())
+        elif isinstance(item, ClockReading):
+            self._take_reading(item)
+        elif isinstance(item, Tick):
+            self._tell_troubles(self._stream_s)
         elif engine is None or self._format is None:
             raise EcgEdgeError("the source gave signal before its format: check the device's firmware")
         elif isinstance(item, Gap):
@@ -143,9 +162,38 @@ class Monitor:
             self._frames += len(item.counts)
             if self._recorder:
                 self._recorder.chunk(item.counts, item.invalid)
-            self._tell_troubles(self._frames / self._format.rate)
+            self._anchor = self._stream_s, item.at if item.sampled is None else item.sampled
+            self._tell_troubles(self._stream_s)
             self._shed(engine, item.at)
             self._emit(engine.push(item.counts, item.at, item.invalid), engine.take_arrivals())
+
+    @property
+    def _stream_s(self) -> float:
+        return self._frames / self._format.rate if self._format else 0.0
+
+    def _take_reading(self, reading: ClockReading) -> None:
+        self._reading = reading
+        ppm = reading.drift_ppm
+        if self._live and not self._drift_told and abs(ppm) - 3 * reading.uncertainty_ppm > DRIFT_TOLD_PPM:
+            self._drift_told = True
+            off = f"{abs(ppm) / 10_000:.2f} % {'fast' if ppm > 0 else 'slow'}"
+            self._technical("clock_drift", "once", f"the device's clock is {off}: so far off are times and rates")
+
+    def _look_at_the_clock(self) -> None:
+        step = self._wall.look() if self._wall else 0.0
+        if step:
+            way = "forward" if step > 0 else "back"
+            message = f"this machine's clock was set {way} by {abs(step):.3f} s: times of day jump, stream time goes on"
+            self._technical("clock_step", "once", message, {f"{way}_ms": round(abs(step) * 1000)})
+
+    def _how_it_is(self) -> str:
+        """Return in a sentence what systemd shows of the service."""
+        if self._link_lost is not None:
+            return f"link lost: {self._link_lost}"
+        if self._engine is None:
+            return "waiting for the device to say what it sends"
+        analyzed, skipped = self._engine.analyzed, self._engine.skipped
+        return f"{self._stream_s:.0f} s of signal, {analyzed} windows analyzed, {skipped} skipped"
 
     def _shed(self, engine: Engine, at: float) -> None:
         """Give up the next window when a live chunk has waited too long to be taken."""
@@ -165,31 +213,48 @@ class Monitor:
                 continue
             if trouble is not None:
                 if k not in self._troubled:
-                    self._emit([Technical(time=seconds, code=code, phase="new", message=trouble)], [])
+                    self._technical(code, "new", trouble)
                 self._troubled[k] = seconds
             elif k in self._troubled and seconds - self._troubled[k] >= calm_s:
                 del self._troubled[k]
-                self._emit([Technical(time=seconds, code=code, phase="end", message=ends)], [])
+                self._technical(code, "end", ends)
+
+    def _technical(self, code: str, phase: str, message: str, counts: dict[str, int] | None = None) -> None:
+        """Tell what this side of the stream notices, with the time of day at which it does."""
+        self._tell(Technical(time=self._stream_s, code=code, phase=phase, message=message, counts=counts))
+
+    def _tell(self, event: Event) -> None:
+        self._hand_over(event, self._wall.at(time.monotonic()) if self._wall else None)
 
     def _emit(self, events: Sequence[Event], arrivals: Sequence[float]) -> None:
+        """Hand over what the engine made of the signal, with the time of day of that signal."""
         now = time.monotonic()
         for at in arrivals:
             self._latency.add((now - at) * 1000)
         if self._metrics and self._engine and arrivals:
             self._metrics.update(self._counted(self._engine), self._latency, events)
         latency_ms = max(0.0, (now - arrivals[-1]) * 1000) if arrivals else None
-        wall_time = datetime.now(UTC).isoformat(timespec="milliseconds") if self._live and events else None
         for event in events:
-            stamped = stamp(event, seq=self._seq, wall_time=wall_time, latency_ms=latency_ms)
-            self._seq += 1
-            for sink in list(self._sinks):
-                try:
-                    sink.emit(stamped)
-                except EcgEdgeError as error:  # the others still get what was judged, and the summary
-                    self._failure = self._failure or error
-                    self._sinks.remove(sink)
-                    sink.close()
-                    self.stop.set()
+            self._hand_over(event, self._wall.at(self._happened(event.time, now)) if self._wall else None, latency_ms)
+
+    def _happened(self, stream_s: float, now: float) -> float:
+        """Return when, on the monotonic clock, a moment of the stream was."""
+        if self._anchor is None:
+            return now
+        anchor_s, at = self._anchor
+        return min(now, at + stream_s - anchor_s)
+
+    def _hand_over(self, event: Event, wall_time: str | None, latency_ms: float | None = None) -> None:
+        stamped = stamp(event, seq=self._seq, wall_time=wall_time, latency_ms=latency_ms)
+        self._seq += 1
+        for sink in list(self._sinks):
+            try:
+                sink.emit(stamped)
+            except EcgEdgeError as error:  # the others still get what was judged, and the summary
+                self._failure = self._failure or error
+                self._sinks.remove(sink)
+                sink.close()
+                self.stop.set()
 
     def _settle(self) -> None:
         """Give the sinks time to get rid of what they hold, all of them together."""
@@ -205,6 +270,7 @@ class Monitor:
             latency_ms=self._latency.percentiles(),
             budget_ms=self._latency.budget_ms,
             misses=self._latency.misses,
+            clock=None if self._reading is None or not self._live else asdict(self._reading),
         )
 
 

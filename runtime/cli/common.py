@@ -16,6 +16,7 @@ from ..policy import load_policy
 from ..service import DEFAULT_BUDGET_MS, Monitor, Source, stopped_by_signals
 from ..sources.items import renamed
 from ..sources.records import read_recording
+from ..systemd import Notifier
 from .options import positive, whole, wrong_use
 from .outlets import add_outlet_arguments, open_outlets
 
@@ -121,6 +122,7 @@ def run_monitor(args: argparse.Namespace, source: Source, *, live: bool, seconds
             seconds=seconds,
             recorder=outlets.recorder,
             metrics=outlets.metrics,
+            notifier=Notifier() if live else None,
         )
         with stopped_by_signals(monitor):
             monitor.run()

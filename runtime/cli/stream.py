@@ -1,6 +1,7 @@
 """Monitor a live device until it ends or Ctrl-C.
 
 ecg-edge stream --device /dev/ttyUSB0         a board that speaks firmware_bridge/PROTOCOL.md
+ecg-edge stream --device serial:0403:6001     the same by its USB id, whatever its port is called (docs/service.md)
 ecg-edge stream --device socket://host:4000   the same behind a TCP port
 ecg-edge stream --device sim:demo             a simulated device, played at true time
 ecg-edge stream --device -                    its bytes from standard input
@@ -33,7 +34,10 @@ SIMULATED = "sim:"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "--device", required=True, metavar="URL", help="serial port or pty, socket://host:port, sim:RECORD, or -"
+        "--device",
+        required=True,
+        metavar="URL",
+        help="serial port or pty, serial:VID:PID[:SERIAL], socket://host:port, sim:RECORD, or -",
     )
     parser.add_argument("--baud", type=whole, metavar="N", help=f"speed of a serial port (the board's; {DEFAULT_BAUD})")
     add_board_argument(parser, "what is at the other end, if it does not speak PROTOCOL.md")

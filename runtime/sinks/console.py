@@ -30,6 +30,8 @@ _ABOUT = {
     "link_restored": "link",
     "link_errors": "link",
     "overload": "machine",
+    "clock_step": "machine",
+    "clock_drift": "device",
     "model_fault": "model",
 }
 

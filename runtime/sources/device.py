@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from ecg_edge.firmware_bridge.boards.board import Board
 from ecg_edge.firmware_bridge.boards.native import Native
 from ecg_edge.firmware_bridge.continuity import Frames, FrameTracker
+from ecg_edge.firmware_bridge.device_clock import DeviceClock
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
+from ecg_edge.firmware_bridge.port_names import PortName
 from ecg_edge.firmware_bridge.protocol import (
     Ack,
     Hello,
@@ -27,10 +29,11 @@ from ecg_edge.firmware_bridge.protocol import (
 from ecg_edge.firmware_bridge.transport import LinkClosed, LinkLost, Transport, open_transport
 
 from ..engine import StreamFormat
-from .items import Chunk, Gap, Item, Notice, renamed
+from .items import Chunk, Gap, Item, Notice, Tick, renamed
 
 READ_BYTES = 65536  # one big read costs what a small one does, and users of such boards report bytes lost to small ones
 READ_TIMEOUT_S = 0.1
+LAST_READS = 64  # at the end, of what the system holds for a link: 4 MB, where a pty holds 4 kB and a socket some MB
 STDIN = "-"
 QUEUE_READS = 256  # bounded; when it is full the reader waits, and what the line then drops shows as a counted gap
 COMMAND_EVERY_S = 1.0  # START is sent again until it is acknowledged or samples come: a board may just be booting
@@ -39,7 +42,7 @@ SILENCE_S = 3.0  # without samples for this long the link counts as lost, whatev
 REOPEN_S = 30.0  # and then it is opened again: a connection whose other end is gone does not fail by itself
 ANSWER_S = 8.0  # by then a board that speaks this protocol has said something
 RETRY_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # pauses between attempts to open a lost link again; the last one repeats
-
+TICK_S = 0.5  # in such a pause, a sign of life comes so often
 
 ERRORS_EVERY_S = 10.0  # of signal: what is wrong with a bad cable is told at once, and then so often
 TOLD_APART = ("bytes", "packets", "frames", "gaps", "restarts")  # counters that are no errors, or told otherwise
@@ -57,18 +60,23 @@ class DeviceSource:
         mains: int | None = None,
         reconnect_s: float = 3600.0,
         board: Board | None = None,
+        open_link: Callable[[], Transport] | None = None,
     ) -> None:
         """Open the link; raises EcgEdgeError where it cannot be opened.
 
         url: see transport.open_transport; baud: speed of a serial port, the board's where None; leads: names instead
         of the device's own; reconnect_s: how long a lost link is tried again before the stream ends; board: what is
-        at the other end, a device that speaks PROTOCOL.md where None.
+        at the other end, a device that speaks PROTOCOL.md where None; open_link: opens the link instead of `url`, which
+        only names it then.
         """
         self._board: Board = Native() if board is None else board
         self._url, self._baud = url, self._board.baud if baud is None else baud
         self._leads, self._mains = leads, mains
         self._reconnect_s = reconnect_s
-        self._transport: Transport = open_transport(url, self._baud)
+        self._name, self._open_link = PortName(url), open_link
+        self._transport: Transport = self._open()
+        self._clock = DeviceClock()
+        self._reading = self._clock.reading  # as it was told last
         self._tracker = FrameTracker()
         self._format: StreamFormat | None = None
         self._columns: list[int] = []
@@ -91,7 +99,8 @@ class DeviceSource:
     def items(self, stop: threading.Event) -> Iterator[Item]:
         """Yield what comes until the device says that it has ended, standard input ends, or `stop` is set.
 
-        A connection that closes before the device has said that it has ended is a lost link, and is tried again.
+        A connection that closes before the device has said that it has ended is a lost link, and is tried again. After
+        `stop`, what was received until then still comes.
         """
         try:
             while not stop.is_set() and not self._ended:
@@ -101,7 +110,7 @@ class DeviceSource:
                     if isinstance(error, LinkClosed) and (self._url == STDIN or self._format is None):
                         return
                     yield from self._tell_lost(str(error))
-                    if not self._reopen(stop):
+                    if not (yield from self._reopen(stop)):
                         if stop.is_set():
                             return
                         raise EcgEdgeError(
@@ -113,10 +122,11 @@ class DeviceSource:
 
     def _read_link(self, stop: threading.Event) -> Iterator[Item]:
         """Yield from one opened link until it is lost (raises), the device has ended, or `stop` is set."""
-        reads: queue.Queue[tuple[bytes, float] | LinkLost] = queue.Queue(QUEUE_READS)
+        reads: queue.Queue[_Read] = queue.Queue(QUEUE_READS)
         closing = threading.Event()
+        in_hand: list[_Read] = []
         reader = threading.Thread(
-            target=_read_forever, args=(self._transport, reads, closing), name="link reader", daemon=True
+            target=_read_forever, args=(self._transport, reads, closing, in_hand), name="link reader", daemon=True
         )
         reader.start()
         opened = time.monotonic()
@@ -135,14 +145,11 @@ class DeviceSource:
                     got = reads.get(timeout=READ_TIMEOUT_S)
                 except queue.Empty:
                     got = b"", now
+                    yield Tick()
                 if isinstance(got, LinkLost):
                     raise got
                 data, at = got
-                for piece in self._board.pieces(data):
-                    packets = self._board.feed(piece)
-                    yield from self._tell_errors()
-                    for packet in packets:
-                        yield from self._packet(packet, at)
+                yield from self._received(data, at)
                 if self._format is None and now - opened > ANSWER_S:
                     raise EcgEdgeError(
                         f"{self._transport.name} sent {self._board.counters()['bytes']} bytes and no "
@@ -156,7 +163,31 @@ class DeviceSource:
         finally:
             closing.set()
             reader.join()
+        if not self._ended:
+            yield from self._rest([*reads.queue, *in_hand])
         yield from self._tell_errors(at_last=True)
+
+    def _received(self, data: bytes, at: float) -> Iterator[Item]:
+        for piece in self._board.pieces(data):
+            packets = self._board.feed(piece)
+            yield from self._tell_errors()
+            for packet in packets:
+                yield from self._packet(packet, at)
+
+    def _rest(self, reads: "list[_Read]") -> Iterator[Item]:
+        """Yield what was received and not yet taken when the stream was stopped: by the reader, and by the system."""
+        for got in reads:
+            if isinstance(got, LinkLost):
+                return
+            yield from self._received(*got)
+        for _ in range(LAST_READS):
+            try:
+                data = self._transport.read(READ_BYTES, 0.0)
+            except LinkLost:
+                return
+            if not data:
+                return
+            yield from self._received(data, time.monotonic())
 
     def _tell_errors(self, at_last: bool = False) -> Iterator[Item]:
         """Tell what the link has damaged, at once when it begins, and then not too often."""
@@ -231,7 +262,17 @@ class DeviceSource:
             yield Gap(missing, at)
         counts = frames.samples[:, self._columns]
         off = frames.off[self._columns]
-        yield Chunk(counts, np.broadcast_to(off, counts.shape) if off.any() else None, at)
+        sampled = self._sampled(frames, at, rate)
+        yield Chunk(counts, np.broadcast_to(off, counts.shape) if off.any() else None, at, sampled)
+        if self._clock.reading is not None and self._clock.reading != self._reading:
+            self._reading = self._clock.reading
+            yield self._reading
+
+    def _sampled(self, frames: Frames, at: float, rate: int) -> float:
+        """Return when the last of the frames was sampled, by the device's clock."""
+        if frames.restarted:
+            self._clock.restart()
+        return self._clock.add(frames.time_us / 1e6 + len(frames.samples) / rate, at)
 
     def _send(self, message: Message) -> None:
         """Send a command; a link that takes none (standard input) or is gone shows when it is read."""
@@ -241,16 +282,30 @@ class DeviceSource:
         except LinkLost:
             pass
 
-    def _reopen(self, stop: threading.Event) -> bool:
+    def _open(self) -> Transport:
+        """Open the link where the device is now, and remember what it is."""
+        if self._open_link is not None:
+            return self._open_link()
+        path = self._name.current()
+        transport = open_transport(path, self._baud)
+        self._name.opened(path)
+        return transport
+
+    def _reopen(self, stop: threading.Event) -> Generator[Item, None, bool]:
         """Open the lost link again; return False when `stop` was set or the time for it is over."""
         self._transport.close()
         deadline = time.monotonic() + self._reconnect_s
         for attempt in range(10**9):
             pause = RETRY_S[min(attempt, len(RETRY_S) - 1)]
-            if time.monotonic() + pause > deadline or stop.wait(pause):
+            until = time.monotonic() + pause
+            if until > deadline:
                 return False
+            while (left := until - time.monotonic()) > 0:
+                yield Tick()
+                if stop.wait(min(left, TICK_S)):
+                    return False
             try:
-                self._transport = open_transport(self._url, self._baud)
+                self._transport = self._open()
             except EcgEdgeError:
                 continue
             self._board.resume()
@@ -266,12 +321,19 @@ def _in_words(counts: dict[str, int]) -> str:
     return ", ".join(f"{kind} {n}" for kind, n in words.items())
 
 
+_Read = tuple[bytes, float] | LinkLost
+"""What came and when, or why nothing more will."""
+
+
 def _read_forever(
-    transport: Transport, reads: "queue.Queue[tuple[bytes, float] | LinkLost]", closing: threading.Event
+    transport: Transport, reads: "queue.Queue[_Read]", closing: threading.Event, in_hand: list[_Read]
 ) -> None:
-    """Read until the link fails or `closing` is set; runs in a thread of its own and does nothing else."""
+    """Read until the link fails or `closing` is set; runs in a thread of its own and does nothing else.
+
+    in_hand: gets what the full queue did not take before `closing`.
+    """
     while not closing.is_set():
-        got: tuple[bytes, float] | LinkLost
+        got: _Read
         try:
             data = transport.read(READ_BYTES, READ_TIMEOUT_S)
             if not data:
@@ -279,11 +341,13 @@ def _read_forever(
             got = (data, time.monotonic())
         except LinkLost as error:
             got = error
-        while not closing.is_set():
+        while True:
             try:
                 reads.put(got, timeout=READ_TIMEOUT_S)
                 break
             except queue.Full:
-                continue
+                if closing.is_set():
+                    in_hand.append(got)
+                    return
         if isinstance(got, LinkLost):
             return

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ecg_edge.firmware_bridge.device_clock import ClockReading
 from ecg_edge.firmware_bridge.leads import UnknownLeadError, canonical_all
 from ecg_edge.firmware_bridge.recording import Recording
 
@@ -21,6 +22,8 @@ class Chunk:
     """(n, channels), True where a sample is missing or its electrode off."""
     at: float
     """When the last of them arrived, in seconds of the monotonic clock."""
+    sampled: float | None = None
+    """When it was sampled, by the device's clock mapped to that one; None where no device's clock is known."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,13 @@ class Notice:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-Item = StreamFormat | Chunk | Gap | Notice
+@dataclass(frozen=True)
+class Tick:
+    """Nothing came for a moment, and the source is well: it listens, or tries a lost link again."""
+
+
+Item = StreamFormat | Chunk | Gap | Notice | Tick | ClockReading
+"""A ClockReading tells how the device's clock goes, each time that is known anew."""
 
 
 def format_of(recording: Recording, mains: int | None = None) -> StreamFormat:

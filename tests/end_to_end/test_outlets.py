@@ -170,7 +170,8 @@ def test_metrics_of_a_live_stream(process: Any, bundle: Path, record: Path, line
         with pytest.raises(urllib.error.HTTPError, match="404"):
             fetched(port, "/")
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=PATIENCE_S)
+        out, err = child.stdout.read(), child.stderr.read()  # communicate() would miss what readline() has read ahead
+        child.wait(PATIENCE_S)
     assert (child.returncode, err) == (0, "")
     assert content == "text/plain; version=0.0.4; charset=utf-8"
     windows = sum(v for k, v in values.items() if k.startswith("ecg_edge_windows_total") and "skipped" not in k)

@@ -332,7 +332,8 @@ def test_a_signal_ends_with_a_summary(
         child = process("stream", "--device", board.path, "--json", "--probabilities", "--bundle", bundle)
         first = child.stdout.readline()
         child.send_signal(number)
-        out, err = child.communicate(timeout=60)
+        out, err = child.stdout.read(), child.stderr.read()  # communicate() would miss what readline() has read ahead
+        child.wait(60)
     assert (child.returncode, err) == (0, "")
     lines = lines_of(first + out)
     assert 10 <= lines[-1]["signal_s"] <= 30
