@@ -22,7 +22,7 @@ from ecg_edge.runtime.backends.tflite import TfliteBackend, without_native_messa
 from ecg_edge.runtime.backends.tflite_inputs import SIGNAL_STEPS, SPECTROGRAM_ZERO, quantize_inputs
 from ecg_edge.runtime.contract import Contract
 from ecg_edge.train.networks.model import FusionNet
-from ecg_edge.train.windows import Windows
+from ecg_edge.train.windows import Windows, predict_logits
 
 from .tflite_file import compact, named
 from .tflite_form import TfliteForm
@@ -33,6 +33,8 @@ IN_FLOAT = ("head/",)
 """Starts of names of what always stays in float: the head, a thousandth of the multiply-accumulates. In 8 bits each of
 its sums rounds the logits once more: of the shipped network's their error was half as large again (0.070 instead of
 0.047 on fold 8), of a gated one's five times as large."""
+PROBES = 4  # windows that a float graph has to answer as the network does
+LARGEST_DIFFERENCE = 1e-3  # of their logits, as a part of the largest: a hundred times what float32 differs by
 _ENTRY = "serving_default"  # litert-torch's name for a graph's only entry, and below for its arguments
 _ARGUMENTS = ("args_0", "args_1")
 _INT8 = (-128, 127)
@@ -59,7 +61,10 @@ def export_tflite(
 
 
 def convert(network: FusionNet, contract: Contract) -> bytes:
-    """Return the float graph of a network; see `export_tflite`."""
+    """Return the float graph of a network; see `export_tflite`.
+
+    Raises EcgEdgeError as well where the graph answers otherwise than the network.
+    """
     leads = len(contract.leads)
     form = TfliteForm(network, leads, contract.window, contract.stft_bins, contract.frames).eval()
     example = (
@@ -69,8 +74,9 @@ def convert(network: FusionNet, contract: Contract) -> bytes:
     with _tools():
         import litert_torch
 
-        model = litert_torch.convert(form, example).model_content()
-        return named(model, INPUTS, OUTPUT)
+        model = named(litert_torch.convert(form, example).model_content(), INPUTS, OUTPUT)
+    _check(network, contract, model)
+    return model
 
 
 def quantize_tflite(float_graph: bytes, calibration: Windows, keep_float: Sequence[str] = ()) -> bytes:
@@ -121,6 +127,21 @@ def tflite_logits(model: Path | bytes, windows: Windows) -> npt.NDArray[np.float
     backend = TfliteBackend(model if isinstance(model, bytes) else model.read_bytes())
     spectrograms = np.asarray(windows.spectrogram, dtype=np.uint8)
     return np.stack([backend.logits(*one) for one in zip(windows.signal, spectrograms, strict=True)])
+
+
+def _check(network: FusionNet, contract: Contract, graph: bytes) -> None:
+    """Raise EcgEdgeError unless a float graph gives the network's logits of some noise: converters do err."""
+    rng = np.random.default_rng(0)
+    leads = len(contract.leads)
+    signal = rng.normal(0, 300, (PROBES, leads, contract.window)).astype(np.int16)
+    spectrogram = rng.integers(0, 256, (PROBES, leads, contract.stft_bins, contract.frames)).astype(np.uint8)
+    windows = Windows(signal, spectrogram)
+    exact = predict_logits(network, windows)
+    difference = float(np.abs(tflite_logits(graph, windows) - exact).max())
+    if not difference <= LARGEST_DIFFERENCE * float(np.abs(exact).max()):
+        raise EcgEdgeError(
+            f"the float TFLite graph is {difference:.2g} away from the network's logits: use another litert-torch"
+        )
 
 
 def _starts(block: str) -> tuple[str, ...]:

@@ -152,6 +152,10 @@ class TfliteForm(nn.Module):
             assert isinstance(fusion, Gate | Concat | None)
         norms = [pool.norm for pool in own]
         self.head = GatedHead(fusion, head, norms) if isinstance(fusion, Gate) else LinearOfPooled(head, norms)
+        # litert-torch 0.10 knows a constant by its address. Of one that is not contiguous it takes a copy, frees that
+        # and meets the address again, so that the next of the same shape would get this one's values.
+        for parameter in self.parameters():
+            parameter.data = parameter.data.contiguous()
 
     def forward(self, signal: torch.Tensor, spectrogram: torch.Tensor) -> torch.Tensor:
         """Return logits (1, classes).

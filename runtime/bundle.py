@@ -18,6 +18,7 @@ from .contract import Contract
 
 SCHEMA = 2  # 1 had an ONNX model only, and its logits alone in the self-test; it is read as well
 MANIFEST = "bundle.json"
+OWN_HASH = "manifest_sha256"  # where bundle.json holds its own; since schema 2
 SHIPPED = Path(__file__).parent / "bundles"
 SIZE_LIMIT = 64 * 2**20  # bytes of one file: a hundred times what an edge model needs
 
@@ -81,8 +82,8 @@ class Manifest:
     """How it was made: data, settings, seeds, versions, commands."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the manifest as JSON types."""
-        return {
+        """Return the manifest as JSON types, with a hash of all the rest as `manifest_sha256`."""
+        data = {
             "schema": SCHEMA,
             "name": self.name,
             "version": self.version,
@@ -96,6 +97,7 @@ class Manifest:
             "metrics": [asdict(m) for m in self.metrics],
             "provenance": self.provenance,
         }
+        return data | {OWN_HASH: own_sha256(data)}
 
     def to_json(self) -> str:
         """Return the text of `bundle.json`."""
@@ -190,6 +192,8 @@ def load(name_or_path: str | Path) -> Bundle:
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{folder / MANIFEST} is not JSON ({_reason(error)}): fetch the bundle again") from error
     manifest = Manifest.from_dict(data)
+    if data["schema"] > 1 and data.get(OWN_HASH) != own_sha256(data):
+        raise BundleError(f"{folder / MANIFEST} does not match its own hash: fetch or export the bundle again")
     contents = {}
     for name, info in manifest.files.items():
         blob = _read(folder / name)
@@ -197,6 +201,12 @@ def load(name_or_path: str | Path) -> Bundle:
             raise BundleError(f"{folder / name} is not the file that bundle.json names: fetch the bundle again")
         contents[name] = blob
     return Bundle(manifest, folder, hashlib.sha256(text).hexdigest(), contents)
+
+
+def own_sha256(data: dict[str, Any]) -> str:
+    """Return the hash of a manifest's values, all but the hash itself: it tells damage, not who wrote them."""
+    rest = {key: value for key, value in data.items() if key != OWN_HASH}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path) -> bytes:

@@ -2,10 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pytest
@@ -135,3 +135,63 @@ def _tiny_model(onnx: ModuleType, gain: float, bias: Sequence[float]) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+class SmallNetwork(NamedTuple):
+    """See `small_network`."""
+
+    network: Any
+    """FusionNet of 4 classes, in evaluation mode."""
+    windows: Any
+    """Windows: 24 of noise at many levels, which its batch norms have seen."""
+
+
+@pytest.fixture(scope="session")
+def small_network() -> Callable[[str], SmallNetwork]:
+    """Return a function that makes an untrained network of one kind of fusion, for exporting."""
+    torch = pytest.importorskip("torch", reason="needs the extra train")
+    from ecg_edge.runtime.stft import Stft
+    from ecg_edge.train.networks.model import FusionNet, NetworkSettings
+    from ecg_edge.train.windows import Windows
+
+    def make(fusion: str) -> SmallNetwork:
+        rng = np.random.default_rng(0)
+        levels = rng.uniform(20, 900, (24, 12, 1))
+        signal = (rng.standard_normal((24, 12, Contract().window)) * levels).astype(np.int16)
+        windows = Windows(signal, Stft(Contract()).frames(signal))
+        torch.manual_seed(0)
+        sizes = {"time_stem": 8, "time_stride": 4, "time_widths": (16, 16), "time_kernel": 5}
+        settings = NetworkSettings(dropout=0.0, fusion=fusion, spectrogram_stem=8, spectrogram_widths=(16,), **sizes)
+        network = FusionNet(settings, 12, 4).train()
+        with torch.no_grad():
+            for _ in range(5):
+                network(torch.from_numpy(signal[:, :, np.newaxis]), torch.from_numpy(windows.spectrogram))
+        return SmallNetwork(network.eval(), windows)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def both_models(
+    small_network: Callable[[str], SmallNetwork], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    """The float ONNX and the INT8 TFLite graph of one small network, by backend."""
+    pytest.importorskip("litert_torch", reason="needs the extra export")
+    from ecg_edge.export.onnx import export_float
+    from ecg_edge.export.tflite import export_tflite
+
+    network, windows = small_network("csca")
+    folder = tmp_path_factory.mktemp("models")
+    export_float(network, Contract(), folder / "model.onnx")
+    export_tflite(network, Contract(), windows, folder / "float.tflite", folder / "model.tflite")
+    return {kind: (folder / f"model.{kind}").read_bytes() for kind in ("onnx", "tflite")}
+
+
+@pytest.fixture
+def both_bundle(both_models: dict[str, bytes], tmp_path: Path) -> Path:
+    """The folder of a bundle with both of them, which a test may damage."""
+    from ecg_edge.export.bundle_writer import BundleParts, write_bundle
+
+    classes = (*TINY_CLASSES, ClassInfo("", "X", 'odd "name" */ \\ ??/', 0.25))
+    parts = BundleParts("both", "1", classes, Contract(), both_models, "# both\n", (), {})
+    return write_bundle(parts, tmp_path / "both").folder

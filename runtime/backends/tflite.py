@@ -3,7 +3,7 @@
 import contextlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ import numpy.typing as npt
 from ..bundle import BundleError
 from .tflite_inputs import SIGNAL_STEPS, SPECTROGRAM_ZERO, float_inputs, quantize_inputs
 
-Inputs = Callable[[npt.NDArray[np.int16], npt.NDArray[np.uint8]], tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 INSTALL = "pip install ecg-edge[tflite]"
 
 
@@ -35,21 +34,25 @@ class TfliteBackend:
         except (ValueError, RuntimeError) as error:
             first = (str(error).splitlines() or [""])[0]
             raise BundleError(f"LiteRT cannot open the model ({first}): update ai-edge-litert") from error
-        given = [(one["dtype"], one["quantization"]) for one in inputs]
-        known: dict[Any, Inputs] = {
-            ((np.int8, (1 / SIGNAL_STEPS, 0)), (np.int8, (1.0, SPECTROGRAM_ZERO))): quantize_inputs,
-            ((np.float32, (0.0, 0)), (np.float32, (0.0, 0))): float_inputs,
-        }
-        if tuple(given) not in known or output["dtype"] != np.float32:
+        given = [(one["dtype"], *one["quantization"]) for one in inputs]
+        # A network of one branch keeps the input that it ignores, as floats.
+        wanted = [(np.int8, 1 / SIGNAL_STEPS, 0), (np.int8, 1.0, SPECTROGRAM_ZERO)]
+        self._whole = [one != (np.float32, 0.0, 0) for one in given]
+        if (
+            len(given) != len(wanted)
+            or any(whole and one != known for one, known, whole in zip(given, wanted, self._whole, strict=True))
+            or output["dtype"] != np.float32
+        ):
             raise BundleError("the TFLite model is not for the inputs that this version gives: export the bundle again")
-        self._inputs = known[tuple(given)]
         self._places = [one["index"] for one in inputs]
         self._output = output["index"]
 
     def logits(self, signal: npt.NDArray[np.int16], spectrogram: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the logits (classes,) of one window; see Backend."""
-        for place, values in zip(self._places, self._inputs(signal, spectrogram), strict=True):
-            self._interpreter.set_tensor(place, values)
+        in_steps = quantize_inputs(signal, spectrogram) if any(self._whole) else ()
+        in_float = float_inputs(signal, spectrogram) if not all(self._whole) else ()
+        for number, (place, whole) in enumerate(zip(self._places, self._whole, strict=True)):
+            self._interpreter.set_tensor(place, (in_steps if whole else in_float)[number])
         self._interpreter.invoke()
         logits: npt.NDArray[np.float32] = self._interpreter.get_tensor(self._output)[0]
         return logits

@@ -52,5 +52,5 @@ def float_inputs(
     """Return the same for a float graph, float32 and not rounded; such graphs are for comparison and do not ship."""
     x = np.ascontiguousarray(signal.T).astype(np.float32)
     power = np.ascontiguousarray(spectrogram.transpose(1, 2, 0)).astype(np.float32)
-    companded: npt.NDArray[np.float32] = x / (np.float32(KNEE) + np.abs(x))
+    companded = x / (KNEE + np.abs(x))
     return companded[np.newaxis, np.newaxis], power[np.newaxis]

@@ -31,6 +31,7 @@ def edit(folder: Path, change: Edit) -> None:
     path = folder / "bundle.json"
     data = json.loads(path.read_text())
     change(data)
+    data[bundles.OWN_HASH] = bundles.own_sha256(data)  # as one who means it would
     path.write_text(json.dumps(data))
 
 
@@ -238,3 +239,59 @@ def test_no_such_bundle_and_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixt
         with pytest.raises(SystemExit) as stop:
             main(wrong)
         assert stop.value.code == 2
+
+
+def test_verify_runs_every_model(both_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bundle", "verify", str(both_bundle)]) == 0
+    text = capsys.readouterr().out
+    assert "on onnx" in text
+    assert "on tflite" in text
+    assert main(["bundle", "verify", str(both_bundle), "--json", "--backend", "tflite"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["bundles"]
+    assert list(one["backends"]) == ["tflite"]
+
+
+def test_verify_says_which_model_could_not_run(
+    both_bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecg_edge.runtime.backends.installed", lambda kind: kind == "onnx")
+    assert main(["bundle", "verify", str(both_bundle)]) == 0
+    assert "tflite not run (ai-edge-litert is not installed)" in capsys.readouterr().out
+    monkeypatch.setattr("ecg_edge.runtime.backends.installed", lambda kind: False)
+    assert "nothing here runs" in refused(capsys, "verify", str(both_bundle))
+
+
+def test_verify_fails_where_one_of_two_models_answers_otherwise(
+    both_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(data: dict[str, Any]) -> None:
+        data["self_test"]["logits"]["tflite"][0] += 1
+
+    edit(both_bundle, change)
+    assert "tflite model's answer differs by" in refused(capsys, "verify", str(both_bundle))
+    edit(both_bundle, lambda data: data["self_test"]["logits"].pop("tflite"))
+    assert "other models" in refused(capsys, "verify", str(both_bundle))
+
+
+def test_a_flipped_byte_in_any_file_is_refused(both_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = sorted(path.name for path in both_bundle.iterdir())
+    assert files == ["MODEL_CARD.md", "bundle.json", "model.onnx", "model.tflite"]
+    for name in files:
+        good = (both_bundle / name).read_bytes()
+        places = (0, len(good) // 3, len(good) // 2, len(good) - 1)
+        for place in [*places, *(range(1, len(good), 41) if name == "bundle.json" else ())]:
+            (both_bundle / name).write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+            line = refused(capsys, "verify", str(both_bundle))
+            assert name in line or name == "bundle.json"
+        (both_bundle / name).write_bytes(good)
+    assert main(["bundle", "verify", str(both_bundle)]) == 0
+
+
+def test_a_bundle_of_the_first_schema_still_works(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def change(data: dict[str, Any]) -> None:
+        data["schema"] = 1
+        data["self_test"]["logits"] = data["self_test"]["logits"]["onnx"]
+
+    edit(folder, change)
+    assert main(["bundle", "verify", str(folder)]) == 0
+    assert "on onnx" in capsys.readouterr().out
