@@ -26,7 +26,8 @@ LOW_HZ, LOW_SIGMA = 9.0, 0.032  # centre and spread in seconds: a response from 
 HIGH_HZ, HIGH_SIGMA = 18.0, 0.020  # 9 to 27 Hz
 DRIFT_SAMPLES = 51  # the average that is subtracted for `wave`: -3 dB at 1.2 Hz
 SMOOTH_SAMPLES = 5  # and the one that smooths it: nothing left at 20 Hz, where muscle noise begins
-HISTORY = 400  # samples of `wave` kept: a beat found by searching back is at most that old at 40 a minute
+KEPT = 3 * BLOCK  # samples kept beside the newest block: what the filters and what looks for flat lines need
+ROOM_BLOCKS = 32  # that the signal's buffer takes before the last samples move back to its front
 COEFFICIENT_BITS = 14  # samples of 27 bits and 79 coefficients of 14 bits stay below 2**48
 
 
@@ -35,36 +36,44 @@ class Filters:
 
     def __init__(self, columns: Sequence[int]) -> None:
         """Prepare; columns: which of the twelve leads."""
-        self._columns = list(columns)
+        self._columns = np.array(columns)
         self._matrix = _matrix()
-        self._signal = np.zeros((2 * HALF + BLOCK, len(columns)))
-        self._fresh = True
-        self.wave = np.zeros((HISTORY, len(columns)))
-        """The last HISTORY samples of `wave` in microvolts, (HISTORY, leads)."""
+        self._signal = np.zeros((KEPT + ROOM_BLOCKS * BLOCK, len(columns)))
+        self._end = 0  # rows of it that are filled
+        self._parts = np.zeros((5 * BLOCK, len(columns)))
+        self._squares = self._parts[: 4 * BLOCK]
+        self._halves = self._squares[: 2 * BLOCK], self._squares[2 * BLOCK :]
+        self.wave = self._parts[4 * BLOCK :]
+        """`wave` of the last block in microvolts, (BLOCK, leads)."""
 
-    def push(self, block: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Take (BLOCK, 12) in 1/16 microvolt and return `low` and `high`, (BLOCK, leads) in microvolts squared.
+    def push(self, block: FloatArray) -> FloatArray:
+        """Take (BLOCK, 12) in 1/16 microvolt; return `high` and below it `low` in microvolts squared.
 
-        What was before the first block counts as its first sample.
+        (2 * BLOCK, leads), valid until the next block. What was before the first block counts as its first sample.
         """
-        signal = self._signal
-        if self._fresh:
-            signal[:] = block[0, self._columns]
-            self._fresh = False
-        signal[:-BLOCK] = signal[BLOCK:]
-        signal[-BLOCK:] = block[:, self._columns]
-        parts = self._matrix @ signal
-        self.wave[:-BLOCK] = self.wave[BLOCK:]
-        self.wave[-BLOCK:] = parts[4 * BLOCK :]
-        squares = np.square(parts[: 4 * BLOCK]).reshape(2, 2, BLOCK, -1)
-        low, high = squares[0] + squares[1]
-        return low, high
+        signal, end = self._signal, self._end
+        if not end:
+            end = KEPT
+            signal[:end] = block[0, self._columns]
+        elif end == len(signal):
+            signal[:KEPT] = signal[-KEPT:]
+            end = KEPT
+        self._end = end = end + BLOCK
+        block.take(self._columns, axis=1, out=signal[end - BLOCK : end], mode="clip")
+        np.dot(self._matrix, signal[end - 2 * HALF - BLOCK : end], out=self._parts)
+        np.multiply(self._squares, self._squares, out=self._squares)
+        evens, odds = self._halves
+        return np.add(evens, odds, out=evens)
+
+    def last(self, samples: int) -> FloatArray:
+        """Return the newest samples of these leads, (samples, leads) in 1/16 microvolt; at most a second."""
+        return self._signal[self._end - samples : self._end]
 
 
 def _matrix() -> FloatArray:
     """Return the matrix (5 * BLOCK, 2 * HALF + BLOCK) from 1/16 microvolt to microvolt: both wavelets' halves, wave."""
     (even, odd), (higher_even, higher_odd) = _wavelet(LOW_HZ, LOW_SIGMA), _wavelet(HIGH_HZ, HIGH_SIGMA)
-    kernels = [even, higher_even, odd, higher_odd, _wave()]
+    kernels = [higher_even, even, higher_odd, odd, _wave()]
     matrix = np.zeros((5, BLOCK, 2 * HALF + BLOCK))
     for part, kernel in zip(matrix, kernels, strict=True):
         integers = np.rint(kernel * 2**COEFFICIENT_BITS)

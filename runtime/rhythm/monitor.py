@@ -17,20 +17,20 @@ from ecg_edge.firmware_bridge.leads import LEADS, MEASURED_LEADS
 
 from ..alerts import AlertMachine
 from ..events import Alert
-from ..filters import BLOCK, FRACTION_BITS
+from ..filters import BLOCK
 from ..policy import Policy
-from ..quality import FLAT_MICROVOLTS
 from .beats import Beat, BeatDetector
-from .fibrillation import EVERY_SECONDS, SCORE, Fibrillation
+from .fibrillation import EVERY_SECONDS, WINDOW, Fibrillation
 from .filters import HALF, Filters, FloatArray
 from .rate import Rate
+from .readable import Readable
+from .rolling import Rolling
 from .rules import RULES, Seen, findings
 from .ventricular import Shapes
 from .voting import Voting
 
 PREFERENCE = ("II", "V2", "V5", "I", "V1", "V3", "V4", "V6")  # measured leads, those with tall QRS complexes first
-SETTLE_BLOCKS = 5  # after a lead returns, until what was before has left the filters: 79 samples, and a little
-FLAT_BLOCKS = 4  # a second without movement is a flat line, as for the model
+HISTORY = 400  # samples of `wave` kept: a beat found by searching back is at most that old at 40 a minute
 LOOK_SAMPLES = round(EVERY_SECONDS * 100)
 RELEARN_SECONDS = 20.0  # without a beat, after which whatever stands out is learned as one: electrodes may have moved
 AFTERMATH_SAMPLES = 2000  # 20 s after fibrillation, in which slow waves must not hide an asystole by passing for beats
@@ -54,6 +54,8 @@ class RhythmMonitor:
         self._settings = policy.rules
         n = len(self._leads)
         self._filters = Filters(self._columns)
+        self._readable = Readable(self._columns)
+        self._wave = Rolling(n, HISTORY)
         self._voting = Voting(n)
         self._detector = BeatDetector()
         self._shapes = Shapes()
@@ -65,14 +67,13 @@ class RhythmMonitor:
 
         self._lead_in = lead_in
         self._end = 0  # samples so far
-        self._valid = np.full(n, SETTLE_BLOCKS)  # blocks since the lead was invalid
-        self._still = np.zeros(n, dtype=np.int64)  # blocks since the lead moved
-        self._names: dict[bytes, tuple[str, ...]] = {}
+        self._names: dict[tuple[bool, ...], tuple[str, ...]] = {}
         self._watched_since = 0.0
         self._blind = False
         self._fibrillated = -AFTERMATH_SAMPLES  # sample of the last look that scored as fibrillation
         self._beating = False  # whether a beat has ever been seen
         self._asystole = False
+        self._calm = False  # whether nothing has been found since the last beat
         self._quiet_from = 0.0
         self.beats: list[tuple[float, bool]] = []
         """Beats that the last block made known: (seconds of signal, whether ventricular)."""
@@ -92,7 +93,7 @@ class RhythmMonitor:
     @property
     def heart_rate(self) -> float | None:
         """Beats per minute, 0 in asystole; None while it is not known."""
-        if self._blind or self._fibrillation.score > SCORE:
+        if self._blind or self._fibrillation.seen:
             return None
         return 0.0 if self._asystole else self._rate.bpm(self._time(self._detector.searched))
 
@@ -110,65 +111,54 @@ class RhythmMonitor:
         invalid: (BLOCK, 12), True where the electrode was off or the sample missing; time: stream time of its end,
         which alerts carry.
         """
-        usable, flat = self._usable(block, invalid)
+        readable = self._readable
         self.beats, self.withdrawn = [], []
         self._end += BLOCK
-        low, high = self._filters.push(block)
-        if not usable.any():
+        squares = self._filters.push(block)
+        self._wave.append(self._filters.wave)
+        readable.push(self._filters, invalid)
+        if not readable.any:
             self._go_blind()
             return self._machine.step(time, None, (), 0.0)
         if self._blind:
             self._blind = False
             self._watched_since = self._time(self._end)
-        moving = usable & ~flat
-        all_flat = not moving.any()
-        watched = usable if all_flat else moving
+        watched = readable.watched
         unlearned = self._detector.learning
-        learning = unlearned and self._detector.settled
-        strength, upper, lower = self._voting.push(low, high, watched, learning).tolist()
+        joined = self._voting.push(squares, watched, unlearned and self._detector.settled)
         trust_wide = self._end - self._fibrillated > AFTERMATH_SAMPLES
-        voices = watched & self._voting.voices
-        self._take_beats(self._detector.push(strength, upper, lower, trust_wide), voices)
+        strength, upper, lower = joined[:BLOCK], joined[BLOCK : 2 * BLOCK], joined[2 * BLOCK :]
+        beats = self._detector.push(strength, upper, lower, trust_wide)
+        if beats:
+            self._take_beats(beats, [w and v for w, v in zip(watched, self._voting.voices, strict=True)])
+            self._calm = False
         if unlearned and not self._detector.learning:  # beats before this were learned from and not told
             self._watched_since = self._time(self._end)
         if self._end % LOOK_SAMPLES == 0:
-            self._fibrillation.look(self._filters.wave, watched)
-            if self._fibrillation.score > SCORE:
+            self._fibrillation.look(self._wave.last(WINDOW), watched)
+            if self._fibrillation.seen:
                 self._fibrillated = self._end
-        if all_flat and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
+        if readable.all_flat and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
             self._watched_since = self._time(self._end)
-        found = findings(self._seen(), self._rate, self._settings)
+        found = {} if self._calm and self._stays_calm() else findings(self._seen(), self._rate, self._settings)
+        self._calm = not found
         self._asystole = "Asystole" in found
         self._relearn()
         if not found and not self._machine.active:
             return []
         probabilities = np.array([float(rule.abbreviation in found) for rule in RULES])
         onsets = {label: max(0.0, onset - self._time(self._end + HALF) + time) for label, onset in found.items()}
-        quality = float(moving.mean())
-        return self._machine.step(time, probabilities, self._named(watched), quality, onsets=onsets)
+        return self._machine.step(time, probabilities, self._named(watched), readable.quality, onsets=onsets)
 
-    def _named(self, mask: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-        key = mask.tobytes()
-        if key not in self._names:
-            named = {lead for lead, there in zip(self._leads, mask.tolist(), strict=True) if there}
-            self._names[key] = tuple(lead for lead in LEADS if lead in named)
-        return self._names[key]
+    def _named(self, mask: tuple[bool, ...]) -> tuple[str, ...]:
+        if mask not in self._names:
+            named = {lead for lead, there in zip(self._leads, mask, strict=True) if there}
+            self._names[mask] = tuple(lead for lead in LEADS if lead in named)
+        return self._names[mask]
 
     def _time(self, sample: int) -> float:
         """Return the time in seconds since the stream began of what the filters give as `sample`."""
         return (sample - HALF - self._lead_in) / RATE_HZ
-
-    def _usable(
-        self, block: FloatArray, invalid: npt.NDArray[np.bool_]
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Return which leads (n,) can be read, and which of them are flat lines."""
-        self._valid += 1
-        if invalid.any():
-            self._valid[invalid[:, self._columns].any(axis=0)] = 0
-        moved = np.ptp(block[:, self._columns], axis=0) >= FLAT_MICROVOLTS * 2**FRACTION_BITS
-        self._still += 1
-        self._still[moved] = 0
-        return self._valid >= SETTLE_BLOCKS, self._still >= FLAT_BLOCKS
 
     def _go_blind(self) -> None:
         """Forget what a break in the signal makes doubtful."""
@@ -179,7 +169,7 @@ class RhythmMonitor:
             self._rate.forget()
             self._fibrillation.forget()
 
-    def _take_beats(self, beats: Sequence[Beat], voices: npt.NDArray[np.bool_]) -> None:
+    def _take_beats(self, beats: Sequence[Beat], voices: Sequence[bool]) -> None:
         for beat in beats:
             time = self._time(beat.sample)
             if not beat.height:
@@ -188,11 +178,17 @@ class RhythmMonitor:
                 self.beats = [b for b in self.beats if b not in wrong]
                 continue
             age = self._end - beat.sample
-            ventricular = self._shapes.ventricular(beat, self._filters.wave, age, voices)
+            ventricular = self._shapes.ventricular(beat, self._wave.last(HISTORY), age, voices)
             self._rate.beat(time, ventricular)
             self._voting.beat(beat.sample, voices)
             self.beats.append((time, ventricular))
             self._beating = True
+
+    def _stays_calm(self) -> bool:
+        """Return whether nothing can be found, given that nothing was before and that no beat has come since."""
+        quiet_since = max(self._rate.last or 0.0, self._watched_since)
+        quiet = self._time(self._detector.searched) - quiet_since
+        return quiet < self._settings.pause_s and not self._fibrillation.present
 
     def _seen(self) -> Seen:
         detector = self._detector
@@ -202,7 +198,7 @@ class RhythmMonitor:
             learned=self._beating,
             noise=detector.noise / detector.level if detector.level else 0.0,
             fibrillated=self._time(self._fibrillated),
-            fibrillating=self._fibrillation.score > SCORE,
+            fibrillating=self._fibrillation.seen,
             fibrillation=self._fibrillation.present,
         )
 
