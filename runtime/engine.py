@@ -16,7 +16,7 @@ from .alerts import AlertMachine
 from .backends import Backend, probabilities
 from .bundle import Bundle
 from .conditioning import GROUP, Conditioned, Conditioner
-from .events import Event, Status, Summary, Technical
+from .events import Alert, Event, Status, Summary, Technical
 from .filters import BLOCK
 from .policy import Policy
 from .quality import LeadStates, Quality
@@ -76,9 +76,11 @@ class Engine:
         self._alerts = AlertMachine(self._classes, policy)
         self._rhythm = None
         if rules:
-            self._rhythm = RhythmMonitor(self._conditioner.present, self._conditioner.lead_in, policy)
+            ahead = (self._conditioner.lead_in + self._conditioner.delay_samples) // BLOCK % GROUP
+            self._rhythm = RhythmMonitor(self._conditioner.present, self._conditioner.lead_in, ahead, policy)
         self._beats: list[tuple[float, bool]] | None = [] if keep_beats else None
-        self._fast_end = -self._conditioner.lead_in  # model sample up to which the rules have seen the signal
+        self._fast_end = -self._conditioner.lead_in  # model sample up to which the rules have got the signal
+        self._held: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], float]] = []  # blocks that wait for them
         self._states: dict[str, tuple[str, ...]] = {}  # code -> leads in that state now
         self._nothing_usable = False
         self._model_failing = False
@@ -158,6 +160,8 @@ class Engine:
         if self._window.end + self._window.pending < self._contract.window:
             events += self._finish_short(received, at)
         events += self._end_skipping()
+        if self._rhythm:
+            events += self._run_rules(self._rhythm)
         end = self._time(max(received, self._window.end / self._contract.rate, self._fast_end / self._contract.rate))
         return [*events, *(self._rhythm.finish(end) if self._rhythm else ()), *self._alerts.finish(end)]
 
@@ -203,7 +207,8 @@ class Engine:
         The rules are ahead of the windows by the delay of the high-pass. Going block by block keeps that distance the
         same however much signal came at once, so that what the rules found suppresses in the same windows.
         """
-        if self._rhythm is None:
+        rhythm = self._rhythm
+        if rhythm is None:
             return self._hops(conditioned, at)
         events: list[Event] = []
         taken = 0
@@ -211,14 +216,31 @@ class Engine:
             part = slice(start, start + BLOCK)
             self._fast_end += BLOCK
             time = self._time(self._fast_end / self._contract.rate)
-            events += self._rhythm.push(conditioned.fast[part], conditioned.fast_invalid[part], time)
-            if self._beats is not None:
-                self._keep_beats(self._beats, self._rhythm)
+            self._held.append((conditioned.fast[part], conditioned.fast_invalid[part], time))
             conditioned_to = self._fast_end - self._conditioner.delay_samples
-            if conditioned_to > 0 and conditioned_to % GROUP_SAMPLES == 0:
+            group_ends = conditioned_to % GROUP_SAMPLES == 0
+            if group_ends or not rhythm.calm:
+                events += self._run_rules(rhythm)
+            if group_ends and conditioned_to > 0:
                 events += self._window_takes(conditioned, taken, taken + GROUP_SAMPLES, at)
                 taken += GROUP_SAMPLES
+        self._conditioner.hasten(not rhythm.calm)
+        if taken < len(conditioned.signal):  # the end of the stream, within a group
+            events += self._run_rules(rhythm)
         return events + self._window_takes(conditioned, taken, len(conditioned.signal), at)
+
+    def _run_rules(self, rhythm: RhythmMonitor) -> list[Alert]:
+        """Give the rules the blocks that wait for them."""
+        held, self._held = self._held, []
+        if not held:
+            return []
+        blocks, invalid = held[0][0], held[0][1]
+        if len(held) > 1:
+            blocks, invalid = np.concatenate([b for b, _, _ in held]), np.concatenate([i for _, i, _ in held])
+        alerts = rhythm.push(blocks, invalid, [time for _, _, time in held])
+        if self._beats is not None:
+            self._keep_beats(self._beats, rhythm)
+        return alerts
 
     def _keep_beats(self, beats: list[tuple[float, bool]], rhythm: RhythmMonitor) -> None:
         for time, ventricular in rhythm.withdrawn:

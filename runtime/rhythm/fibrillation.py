@@ -57,6 +57,11 @@ class Fibrillation:
         votes = self._votes
         return len(votes) == votes.maxlen and sum(votes) >= len(votes) - MAY_MISS
 
+    @property
+    def suspected(self) -> bool:
+        """Whether any of the last looks showed it."""
+        return any(self._votes)
+
     def forget(self) -> None:
         """Drop the votes: the signal has a hole."""
         self._votes.clear()

@@ -26,8 +26,9 @@ LOW_HZ, LOW_SIGMA = 9.0, 0.032  # centre and spread in seconds: a response from 
 HIGH_HZ, HIGH_SIGMA = 18.0, 0.020  # 9 to 27 Hz
 DRIFT_SAMPLES = 51  # the average that is subtracted for `wave`: -3 dB at 1.2 Hz
 SMOOTH_SAMPLES = 5  # and the one that smooths it: nothing left at 20 Hz, where muscle noise begins
-KEPT = 3 * BLOCK  # samples kept beside the newest block: what the filters and what looks for flat lines need
-ROOM_BLOCKS = 32  # that the signal's buffer takes before the last samples move back to its front
+GROUP = 4  # blocks that may come at once
+KEPT = (GROUP - 1) * BLOCK  # samples kept besides the newest block: what the filters and the look for flat lines need
+ROOM_BLOCKS = 32  # that the buffer of the signal takes before the last samples move back to its front
 COEFFICIENT_BITS = 14  # samples of 27 bits and 79 coefficients of 14 bits stay below 2**48
 
 
@@ -40,33 +41,46 @@ class Filters:
         self._matrix = _matrix()
         self._signal = np.zeros((KEPT + ROOM_BLOCKS * BLOCK, len(columns)))
         self._end = 0  # rows of it that are filled
-        self._parts = np.zeros((5 * BLOCK, len(columns)))
-        self._squares = self._parts[: 4 * BLOCK]
-        self._halves = self._squares[: 2 * BLOCK], self._squares[2 * BLOCK :]
-        self.wave = self._parts[4 * BLOCK :]
-        """`wave` of the last block in microvolts, (BLOCK, leads)."""
+        self._parts = np.zeros((GROUP, 5 * BLOCK, len(columns)))
+        self._stretches: dict[tuple[int, int], FloatArray] = {}
+        self.wave = self._parts[:0, 4 * BLOCK :]
+        """`wave` of the last blocks in microvolts, (n, BLOCK, leads)."""
 
-    def push(self, block: FloatArray) -> FloatArray:
-        """Take (BLOCK, 12) in 1/16 microvolt; return `high` and below it `low` in microvolts squared.
+    def push(self, blocks: FloatArray) -> FloatArray:
+        """Take n blocks (n * BLOCK, 12) in 1/16 microvolt, 1 to GROUP of them.
 
-        (2 * BLOCK, leads), valid until the next block. What was before the first block counts as its first sample.
+        Returns `high` and below it `low` of each block in microvolts squared, (n, 2 * BLOCK, leads), valid until the
+        next blocks. What was before the first block counts as its first sample.
         """
         signal, end = self._signal, self._end
         if not end:
             end = KEPT
-            signal[:end] = block[0, self._columns]
-        elif end == len(signal):
-            signal[:KEPT] = signal[-KEPT:]
+            signal[:end] = blocks[0, self._columns]
+        elif end + len(blocks) > len(signal):
+            signal[:KEPT] = signal[end - KEPT : end]
             end = KEPT
-        self._end = end = end + BLOCK
-        block.take(self._columns, axis=1, out=signal[end - BLOCK : end], mode="clip")
-        np.dot(self._matrix, signal[end - 2 * HALF - BLOCK : end], out=self._parts)
-        np.multiply(self._squares, self._squares, out=self._squares)
-        evens, odds = self._halves
-        return np.add(evens, odds, out=evens)
+        self._end = end = end + len(blocks)
+        blocks.take(self._columns, axis=1, out=signal[end - len(blocks) : end], mode="clip")
+        n = len(blocks) // BLOCK
+        parts = np.matmul(self._matrix, self._overlapping(n, end), out=self._parts[:n])
+        self.wave = parts[:, 4 * BLOCK :]
+        squares = parts[:, : 4 * BLOCK]
+        np.multiply(squares, squares, out=squares)
+        evens = squares[:, : 2 * BLOCK]
+        return np.add(evens, squares[:, 2 * BLOCK :], out=evens)
+
+    def _overlapping(self, n: int, end: int) -> FloatArray:
+        """Return what the filters need of the n blocks before `end`, (n, 2 * HALF + BLOCK, leads): a view, made once."""
+        if (n, end) not in self._stretches:
+            length = 2 * HALF + BLOCK
+            rows = self._signal[end - length - (n - 1) * BLOCK : end]
+            down, across = rows.strides
+            shape, strides = (n, length, rows.shape[1]), (BLOCK * down, down, across)
+            self._stretches[n, end] = np.lib.stride_tricks.as_strided(rows, shape, strides, writeable=False)
+        return self._stretches[n, end]
 
     def last(self, samples: int) -> FloatArray:
-        """Return the newest samples of these leads, (samples, leads) in 1/16 microvolt; at most a second."""
+        """Return the newest samples of these leads, (samples, leads) in 1/16 microvolt; at most GROUP blocks."""
         return self._signal[self._end - samples : self._end]
 
 

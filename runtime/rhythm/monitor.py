@@ -21,7 +21,7 @@ from ..filters import BLOCK
 from ..policy import Policy
 from .beats import Beat, BeatDetector
 from .fibrillation import EVERY_SECONDS, WINDOW, Fibrillation
-from .filters import HALF, Filters, FloatArray
+from .filters import GROUP, HALF, Filters, FloatArray
 from .rate import Rate
 from .readable import Readable
 from .rolling import Rolling
@@ -36,16 +36,19 @@ RELEARN_SECONDS = 20.0  # without a beat, after which whatever stands out is lea
 AFTERMATH_SAMPLES = 2000  # 20 s after fibrillation, in which slow waves must not hide an asystole by passing for beats
 LEARN_SECONDS = 5.0  # in which a heart shows beats enough to learn one from; otherwise another try
 RATE_HZ = 100  # model rate
+CALM_MARGIN_S = 0.5  # a peak that is judged only at the end of the refractory time, and a beat taken back
+CALM_ABOVE, CALM_BELOW = 1.2, 0.85  # of the limits of bradycardia and tachycardia: further than a few beats can take it
 
 
 class RhythmMonitor:
     """Watches the rhythm of one stream."""
 
-    def __init__(self, present: npt.NDArray[np.bool_], lead_in: int, policy: Policy) -> None:
+    def __init__(self, present: npt.NDArray[np.bool_], lead_in: int, first_group: int, policy: Policy) -> None:
         """Prepare.
 
         present: leads (12,) that the source has or that follow from what it has; the measured ones among them are
-        watched, or all where there is none. lead_in: samples by which the first block starts before the stream.
+        watched, or all where there is none. lead_in: samples by which the first block starts before the stream. first_group:
+        blocks before the first group of GROUP blocks.
         """
         there = [lead for lead, is_there in zip(LEADS, present.tolist(), strict=True) if is_there]
         self._leads = [lead for lead in PREFERENCE if lead in there] or there
@@ -55,7 +58,7 @@ class RhythmMonitor:
         n = len(self._leads)
         self._filters = Filters(self._columns)
         self._readable = Readable(self._columns)
-        self._wave = Rolling(n, HISTORY)
+        self._wave = Rolling(n, HISTORY + GROUP * BLOCK)
         self._voting = Voting(n)
         self._detector = BeatDetector()
         self._shapes = Shapes()
@@ -65,7 +68,7 @@ class RhythmMonitor:
         at_once = replace(policy, smoothing_s=0.0, hysteresis=0.0, confirm_windows=1, confirm_of=1, end_windows=ends)
         self._machine = AlertMachine(RULES, at_once, kind="rule")
 
-        self._lead_in = lead_in
+        self._lead_in, self._first_group = lead_in, first_group
         self._end = 0  # samples so far
         self._names: dict[tuple[bool, ...], tuple[str, ...]] = {}
         self._watched_since = 0.0
@@ -97,6 +100,29 @@ class RhythmMonitor:
             return None
         return 0.0 if self._asystole else self._rate.bpm(self._time(self._detector.searched))
 
+    @property
+    def calm(self) -> bool:
+        """Whether the rest of a group may wait for its end: nothing can become an alert in it, whatever it holds.
+
+        Nothing has been found, no look has shown fibrillation, no beat in a row is ventricular, and every rate and the
+        time since the last beat are far from their limits. (Five beats of a tachycardia within three blocks could be
+        told three blocks late: they would be faster than 300 a minute.)
+        """
+        settings, rate = self._settings, self._rate
+        if not self._calm or self._machine.active or self._blind or not self._readable.well or rate.last is None:
+            return False
+        if self._fibrillation.suspected or rate.ventricular_run() or self._detector.learning:
+            return False
+        waited = self._time(self._detector.searched) - rate.last
+        latest, fast = rate.over(2), rate.over(settings.tachy_beats)
+        return (
+            waited + (GROUP - 1) * BLOCK / RATE_HZ < settings.pause_s - CALM_MARGIN_S
+            and latest is not None
+            and latest[0] > CALM_ABOVE * settings.brady_bpm
+            and fast is not None
+            and fast[0] < CALM_BELOW * settings.tachy_bpm
+        )
+
     def acknowledge(self, label: str) -> list[Alert]:
         """Release the latch of `label`, see AlertMachine."""
         return self._machine.acknowledge(label)
@@ -105,40 +131,66 @@ class RhythmMonitor:
         """End all open episodes at the end of the stream."""
         return self._machine.finish(time)
 
-    def push(self, block: FloatArray, invalid: npt.NDArray[np.bool_], time: float) -> list[Alert]:
-        """Take a block (BLOCK, 12) in 1/16 microvolt and return what it changes.
+    def push(self, blocks: FloatArray, invalid: npt.NDArray[np.bool_], times: Sequence[float]) -> list[Alert]:
+        """Take one or more blocks of one group and return what they change.
 
-        invalid: (BLOCK, 12), True where the electrode was off or the sample missing; time: stream time of its end,
-        which alerts carry.
+        blocks: (n * BLOCK, 12) in 1/16 microvolt; invalid: the same shape, True where the electrode was off or the
+        sample missing; times: stream time of each block's end, which alerts carry. However the blocks of a group are
+        cut into calls, the result is the same.
         """
-        readable = self._readable
         self.beats, self.withdrawn = [], []
-        self._end += BLOCK
-        squares = self._filters.push(block)
+        n = len(times)
+        clean = b"\x01" not in invalid.tobytes()  # the quickest way to ask
+        if n > 1 and not (clean and self._readable.well and not self._detector.learning and not self._blind):
+            alerts = []
+            beats, withdrawn = self.beats, self.withdrawn
+            for k, time in enumerate(times):
+                part = slice(k * BLOCK, (k + 1) * BLOCK)
+                alerts += self.push(blocks[part], invalid[part], [time])
+                beats = [b for b in beats if b not in self.withdrawn] + self.beats
+                withdrawn = withdrawn + self.withdrawn
+            self.beats, self.withdrawn = beats, withdrawn
+            return alerts
+        squares = self._filters.push(blocks)
         self._wave.append(self._filters.wave)
-        readable.push(self._filters, invalid)
+        readable = self._readable
+        if not (clean and readable.well):
+            readable.push(self._filters, invalid)
         if not readable.any:
+            self._end += BLOCK
             self._go_blind()
-            return self._machine.step(time, None, (), 0.0)
+            return self._machine.step(times[0], None, (), 0.0)
         if self._blind:
             self._blind = False
-            self._watched_since = self._time(self._end)
-        watched = readable.watched
+            self._watched_since = self._time(self._end + BLOCK)
+        self._voting.push(squares)
+        alerts = []
+        for k, time in enumerate(times):
+            self._end += BLOCK
+            learning = self._detector.learning and self._detector.settled
+            alerts += self._judge(self._voting.join(k, readable.watched, learning), time, (n - 1 - k) * BLOCK)
+        if readable.well and (self._end // BLOCK - self._first_group) % GROUP == 0:
+            readable.look(self._filters)
+        return alerts
+
+    def _judge(self, joined: list[float], time: float, later: int) -> list[Alert]:
+        """Return what a block changes; later: samples behind it that have been filtered already."""
+        watched = self._readable.watched
         unlearned = self._detector.learning
-        joined = self._voting.push(squares, watched, unlearned and self._detector.settled)
         trust_wide = self._end - self._fibrillated > AFTERMATH_SAMPLES
         strength, upper, lower = joined[:BLOCK], joined[BLOCK : 2 * BLOCK], joined[2 * BLOCK :]
         beats = self._detector.push(strength, upper, lower, trust_wide)
         if beats:
-            self._take_beats(beats, [w and v for w, v in zip(watched, self._voting.voices, strict=True)])
+            self._take_beats(beats, [w and v for w, v in zip(watched, self._voting.voices, strict=True)], later)
             self._calm = False
         if unlearned and not self._detector.learning:  # beats before this were learned from and not told
             self._watched_since = self._time(self._end)
         if self._end % LOOK_SAMPLES == 0:
-            self._fibrillation.look(self._wave.last(WINDOW), watched)
+            self._fibrillation.look(self._wave.last(WINDOW, later), watched)
             if self._fibrillation.seen:
                 self._fibrillated = self._end
-        if readable.all_flat and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
+        all_flat = self._readable.all_flat
+        if all_flat and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
             self._watched_since = self._time(self._end)
         found = {} if self._calm and self._stays_calm() else findings(self._seen(), self._rate, self._settings)
         self._calm = not found
@@ -148,7 +200,7 @@ class RhythmMonitor:
             return []
         probabilities = np.array([float(rule.abbreviation in found) for rule in RULES])
         onsets = {label: max(0.0, onset - self._time(self._end + HALF) + time) for label, onset in found.items()}
-        return self._machine.step(time, probabilities, self._named(watched), readable.quality, onsets=onsets)
+        return self._machine.step(time, probabilities, self._named(watched), self._readable.quality, onsets=onsets)
 
     def _named(self, mask: tuple[bool, ...]) -> tuple[str, ...]:
         if mask not in self._names:
@@ -169,7 +221,7 @@ class RhythmMonitor:
             self._rate.forget()
             self._fibrillation.forget()
 
-    def _take_beats(self, beats: Sequence[Beat], voices: Sequence[bool]) -> None:
+    def _take_beats(self, beats: Sequence[Beat], voices: Sequence[bool], later: int) -> None:
         for beat in beats:
             time = self._time(beat.sample)
             if not beat.height:
@@ -178,7 +230,7 @@ class RhythmMonitor:
                 self.beats = [b for b in self.beats if b not in wrong]
                 continue
             age = self._end - beat.sample
-            ventricular = self._shapes.ventricular(beat, self._wave.last(HISTORY), age, voices)
+            ventricular = self._shapes.ventricular(beat, self._wave.last(HISTORY, later), age, voices)
             self._rate.beat(time, ventricular)
             self._voting.beat(beat.sample, voices)
             self.beats.append((time, ventricular))

@@ -1,6 +1,6 @@
 """Which leads can be read now: electrodes on for long enough, and moving or flat.
 
-While every lead is on and moves, its movement is looked at once a second; as soon as one does not, every block.
+While every lead is on and moves, movement is looked at once in a group of blocks; as soon as one does not, every block.
 """
 
 from collections.abc import Sequence
@@ -26,30 +26,29 @@ class Readable:
         n = len(columns)
         self._valid = [SETTLE_BLOCKS] * n  # blocks since the lead was invalid
         self._still = [0] * n  # blocks since the lead moved
-        self._blocks = 0  # to the next look while all is well
         self._judge()
 
     def push(self, filters: Filters, invalid: npt.NDArray[np.bool_]) -> None:
-        """Take what `filters` took last; invalid: (BLOCK, 12), electrode off or sample missing."""
-        all_valid = b"\x01" not in invalid.tobytes()  # the quickest way to ask
-        if all_valid and self._blocks:
-            self._blocks -= 1
-            return
-        well = all_valid and self._well
-        spans = _spans(filters.last(FLAT_BLOCKS * BLOCK if well else BLOCK))
-        moving = min(spans) >= FLAT
-        if well and moving:
-            self._blocks = FLAT_BLOCKS - 1
-            return
-        self._blocks = 0
-        off = [False] * len(spans) if all_valid else invalid[:, self._columns].any(axis=0).tolist()
+        """Take the block that `filters` took last; invalid: (BLOCK, 12), electrode off or sample missing.
+
+        Not needed while `well`, for blocks without an invalid sample.
+        """
+        spans = _spans(filters.last(BLOCK))
+        off = invalid[:, self._columns].any(axis=0).tolist()
         self._valid = [0 if gone else n + 1 for n, gone in zip(self._valid, off, strict=True)]
-        blocks = FLAT_BLOCKS if well else 1
-        self._still = [0 if span >= FLAT else n + blocks for n, span in zip(self._still, spans, strict=True)]
+        self._still = [0 if span >= FLAT else n + 1 for n, span in zip(self._still, spans, strict=True)]
         self._judge()
 
+    def look(self, filters: Filters) -> None:
+        """Look for flat lines in the last second, at the end of a group of blocks, while `well`."""
+        spans = _spans(filters.last(FLAT_BLOCKS * BLOCK))
+        if min(spans) < FLAT:
+            self._still = [0 if span >= FLAT else FLAT_BLOCKS for span in spans]
+            self._judge()
+
     def _judge(self) -> None:
-        self._well = min(self._valid) >= SETTLE_BLOCKS and not any(self._still)
+        self.well = min(self._valid) >= SETTLE_BLOCKS and not any(self._still)
+        """Whether every lead is on and moves."""
         usable = [n >= SETTLE_BLOCKS for n in self._valid]
         moving = [u and n < FLAT_BLOCKS for u, n in zip(usable, self._still, strict=True)]
         self.any = any(usable)

@@ -1,4 +1,4 @@
-"""The last samples of some leads, held so that a block costs one small copy."""
+"""The last samples of some leads, held so that new blocks cost one small copy."""
 
 import numpy as np
 
@@ -12,18 +12,26 @@ class Rolling:
     """Keeps `length` samples of each lead side by side."""
 
     def __init__(self, leads: int, length: int) -> None:
-        """Start with zeros; length: samples kept, at least BLOCK."""
+        """Start with zeros; length: samples kept."""
         self._data = np.zeros((leads, length + ROOM))
         self._length = self._end = length
 
-    def append(self, block: FloatArray) -> None:
-        """Take the newest samples (BLOCK, leads)."""
-        if self._end + BLOCK > self._data.shape[1]:
-            self._data[:, : self._length] = self.last(self._length)
-            self._end = self._length
-        self._data[:, self._end : self._end + BLOCK] = block.T
-        self._end += BLOCK
+    def append(self, blocks: FloatArray) -> None:
+        """Take the newest blocks (n, BLOCK, leads), n at most 32."""
+        n = len(blocks)
+        end = self._end + n * BLOCK
+        if end > self._data.shape[1]:
+            self._data[:, : self._length] = self._data[:, self._end - self._length : self._end]
+            end = self._length + n * BLOCK
+        self._end = end
+        fresh = self._data[:, end - n * BLOCK : end]
+        for k, block in enumerate(blocks):
+            fresh[:, k * BLOCK : (k + 1) * BLOCK] = block.T
 
-    def last(self, samples: int) -> FloatArray:
-        """Return a view (leads, samples) of the newest samples, at most `length`; valid until the next block."""
-        return self._data[:, self._end - samples : self._end]
+    def last(self, samples: int, before: int = 0) -> FloatArray:
+        """Return a view (leads, samples) that ends `before` samples before the newest, within `length`.
+
+        It is valid until the next block.
+        """
+        end = self._end - before
+        return self._data[:, end - samples : end]

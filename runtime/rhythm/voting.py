@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..filters import BLOCK
-from .filters import FloatArray
+from .filters import GROUP, FloatArray
 from .rolling import Rolling
 
 HISTORY = 300  # samples of strength kept, so that a beat found late still tells how high it stood
@@ -38,38 +38,45 @@ class Voting:
         self._weight = np.zeros(leads)
         self._limit = np.full(leads, LOUDEST * LOWEST_LEVEL)
         self._usable: Sequence[bool] = (False,) * leads
-        self._history = Rolling(leads, HISTORY)
-        self._views = np.zeros((3 * BLOCK, leads))
-        self._strength, self._upper, self._lower = np.split(self._views, 3)
-        self._halves = self._views[BLOCK:]
-        self._end = 0  # samples so far
+        self._history = Rolling(leads, HISTORY + GROUP * BLOCK)
+        self._room = self._views = np.zeros((GROUP, 3 * BLOCK, leads))
+        self._end = 0  # samples joined so far
+        self._later = 0  # samples that came at once with them and are not joined yet
         self._weights = [0.0] * leads
 
-    def push(self, squares: FloatArray, usable: Sequence[bool], learning: bool) -> list[float]:
-        """Return strength, upper and lower half, BLOCK of each, joined over the leads; 0 without a usable lead.
+    def push(self, squares: FloatArray) -> None:
+        """Take the squared envelopes at 18 and below at 9 Hz of n blocks, (n, 2 * BLOCK, leads).
 
-        squares: squared envelopes at 18 and below at 9 Hz (2 * BLOCK, leads). The strength is their geometric mean, about 1
-        at a beat; the upper half is the envelope at 18 Hz, which T waves lack, the lower that at 9 Hz, which wide beats
-        have. usable: leads with a voice. learning: no beat is known yet; a lead's level is then the highest that it
-        had.
+        The strength is their geometric mean, about 1 at a beat; the upper half is the envelope at 18 Hz, which T waves
+        lack, the lower that at 9 Hz, which wide beats have.
         """
-        strength = self._strength
-        np.sqrt(squares, out=self._halves)
-        np.multiply(self._upper, self._lower, out=strength)
+        views = self._views = self._room[: len(squares)]
+        strength = views[:, :BLOCK]
+        np.sqrt(squares, out=views[:, BLOCK:])
+        np.multiply(views[:, BLOCK : 2 * BLOCK], views[:, 2 * BLOCK :], out=strength)
         np.sqrt(strength, out=strength)
         self._history.append(strength)
+
+    def join(self, block: int, usable: Sequence[bool], learning: bool) -> list[float]:
+        """Return strength, upper and lower half, BLOCK of each, joined over the leads; 0 without a usable lead.
+
+        block: which of those that came last; each once, in order. usable: leads that may have a voice. learning: no
+        beat is known yet; a lead's level is then the highest that it had.
+        """
+        views = self._views[block]
+        self._later = (len(self._views) - 1 - block) * BLOCK
         self._end += BLOCK
         if learning:
-            highest = np.maximum.reduce(strength).tolist()
+            highest = np.maximum.reduce(views[:BLOCK]).tolist()
             self._level = [max(pair) for pair in zip(self._level, highest, strict=True)]
         if learning or self._end % (WEIGH_BLOCKS * BLOCK) == 0 or usable != self._usable:
             self._weigh(usable)
-        joined: list[float] = np.minimum(self._views, self._limit, out=self._views).dot(self._weight).tolist()
+        joined: list[float] = np.minimum(views, self._limit, out=views).dot(self._weight).tolist()
         return joined
 
     def _weigh(self, usable: Sequence[bool]) -> None:
         """Give each usable lead its weight, which also divides by its level."""
-        recent = self._history.last(LOOK_BACK)
+        recent = self._history.last(LOOK_BACK, self._later)
         backgrounds: list[float] = recent.dot(_MEAN).tolist()
         highest: list[float] = np.maximum.reduce(recent, axis=1).tolist()
         leads = list(zip(usable, self._level, backgrounds, highest, strict=True))
@@ -99,7 +106,8 @@ class Voting:
         place = sample - self._end + HISTORY
         if place < 5:
             return
-        peaks = np.maximum.reduce(self._history.last(HISTORY)[:, place - 5 : place + 6], axis=1).tolist()
+        around = min(place + 6, HISTORY)
+        peaks = np.maximum.reduce(self._history.last(around - place + 5, self._later + HISTORY - around), axis=1).tolist()
         for k, level in enumerate(self._level):
             if usable[k]:
                 self._level[k] = max(level + (min(peaks[k], 2 * level) - level) / LEVEL_BEATS, LOWEST_LEVEL)
