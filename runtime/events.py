@@ -41,6 +41,7 @@ TECHNICAL_CODES = (
     "model_fault",
     "record_failed",
     "sink_failed",
+    "silenced",
 )
 TECHNICAL_PHASES = ("new", "end", "once")
 
@@ -98,6 +99,8 @@ class Alert(_Event):
     """Signal quality of the last usable window, 0 (unusable) to 1 (clean)."""
     latched: Annotated[bool | None, Flag()] = None
     """True while the finding is gone, or no longer known, but the alert is held until somebody acknowledges it."""
+    acknowledged: Annotated[bool | None, Flag()] = None
+    """True from when somebody acknowledged or silenced the alert."""
     reason: Annotated[str | None, Text(choices=END_REASONS)] = None
     """Why the episode ended; at `end`, and only there."""
     latency_ms: Annotated[float | None, Milliseconds] = None

@@ -120,4 +120,3 @@ class Fibrillation:
             return False
         leakage = left / float(np.abs(early).sum() + np.abs(late).sum())
         return concentration - leakage > SCORE
-

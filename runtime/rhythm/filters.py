@@ -70,7 +70,7 @@ class Filters:
         return np.add(evens, squares[:, 2 * BLOCK :], out=evens)
 
     def _overlapping(self, n: int, end: int) -> FloatArray:
-        """Return what the filters need of the n blocks before `end`, (n, 2 * HALF + BLOCK, leads): a view, made once."""
+        """Return what the n blocks before `end` take, (n, 2 * HALF + BLOCK, leads): a view, made once."""
         if (n, end) not in self._stretches:
             length = 2 * HALF + BLOCK
             rows = self._signal[end - length - (n - 1) * BLOCK : end]

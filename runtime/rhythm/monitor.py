@@ -47,8 +47,8 @@ class RhythmMonitor:
         """Prepare.
 
         present: leads (12,) that the source has or that follow from what it has; the measured ones among them are
-        watched, or all where there is none. lead_in: samples by which the first block starts before the stream. first_group:
-        blocks before the first group of GROUP blocks.
+        watched, or all where there is none. lead_in: samples by which the first block starts before the stream.
+        first_group: blocks before the first group of GROUP blocks.
         """
         there = [lead for lead, is_there in zip(LEADS, present.tolist(), strict=True) if is_there]
         self._leads = [lead for lead in PREFERENCE if lead in there] or there
@@ -78,6 +78,8 @@ class RhythmMonitor:
         self._asystole = False
         self._calm = False  # whether nothing has been found since the last beat
         self._quiet_from = 0.0
+        self.calm = False
+        """Whether the blocks up to the end of a group may come at once, see `_is_calm`."""
         self.beats: list[tuple[float, bool]] = []
         """Beats that the last block made known: (seconds of signal, whether ventricular)."""
         self.withdrawn: list[tuple[float, bool]] = []
@@ -100,9 +102,8 @@ class RhythmMonitor:
             return None
         return 0.0 if self._asystole else self._rate.bpm(self._time(self._detector.searched))
 
-    @property
-    def calm(self) -> bool:
-        """Whether the rest of a group may wait for its end: nothing can become an alert in it, whatever it holds.
+    def _is_calm(self) -> bool:
+        """Return whether the rest of a group may wait for its end: nothing can become an alert in it, whatever it is.
 
         Nothing has been found, no look has shown fibrillation, no beat in a row is ventricular, and every rate and the
         time since the last beat are far from their limits. (Five beats of a tachycardia within three blocks could be
@@ -126,6 +127,15 @@ class RhythmMonitor:
     def acknowledge(self, label: str) -> list[Alert]:
         """Release the latch of `label`, see AlertMachine."""
         return self._machine.acknowledge(label)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that the rules can find."""
+        return self._machine.labels
+
+    def silence(self, label: str | None = None) -> list[Alert]:
+        """Silence all open alerts, or that of `label`, see AlertMachine."""
+        return self._machine.silence(label)
 
     def finish(self, time: float) -> list[Alert]:
         """End all open episodes at the end of the stream."""
@@ -159,6 +169,7 @@ class RhythmMonitor:
         if not readable.any:
             self._end += BLOCK
             self._go_blind()
+            self.calm = False
             return self._machine.step(times[0], None, (), 0.0)
         if self._blind:
             self._blind = False
@@ -171,6 +182,7 @@ class RhythmMonitor:
             alerts += self._judge(self._voting.join(k, readable.watched, learning), time, (n - 1 - k) * BLOCK)
         if readable.well and (self._end // BLOCK - self._first_group) % GROUP == 0:
             readable.look(self._filters)
+        self.calm = self._is_calm()
         return alerts
 
     def _judge(self, joined: list[float], time: float, later: int) -> list[Alert]:

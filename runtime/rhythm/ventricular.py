@@ -1,9 +1,9 @@
 """Which beats are ventricular: those that look unlike the patient's usual beat and are wider.
 
-A beat's shape is the 320 ms of `wave` around it in all leads that show it. It is compared with a template, the running mean
-of the usual beats, by the correlation over all leads at once at its best alignment; width shows as less of the upper
-frequencies (`Beat.sharpness`), which needs no onset and offset and so stands noise. What is unlike the template but as
-narrow is conducted another way, or noise.
+A beat's shape is the 320 ms of `wave` around it in all leads that show it. It is compared with a template, the running
+mean of the usual beats, by the correlation over all leads at once at its best alignment; width shows as less of the
+upper frequencies (`Beat.sharpness`), which needs no onset and offset and so stands noise. What is unlike the template
+but as narrow is conducted another way, or noise.
 
 The template follows slow changes by itself. When the rhythm itself changes its shape (another posture, a block that
 comes with a rate), the new shape is learned after a while of beats like each other, but never at a rate of

@@ -107,7 +107,8 @@ class Voting:
         if place < 5:
             return
         around = min(place + 6, HISTORY)
-        peaks = np.maximum.reduce(self._history.last(around - place + 5, self._later + HISTORY - around), axis=1).tolist()
+        recent = self._history.last(around - place + 5, self._later + HISTORY - around)
+        peaks = np.maximum.reduce(recent, axis=1).tolist()
         for k, level in enumerate(self._level):
             if usable[k]:
                 self._level[k] = max(level + (min(peaks[k], 2 * level) - level) / LEVEL_BEATS, LOWEST_LEVEL)

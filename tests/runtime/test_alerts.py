@@ -25,6 +25,7 @@ PLAIN = replace(
     end_windows=2,
     unknown_after_s=5.0,
     refractory_s=0.0,
+    timeout_s=0.0,
     update_interval_s=0.0,
     labels={
         "AF": LabelPolicy("medium"),

@@ -42,7 +42,7 @@ def write(tmp_path):
 
 def test_built_in_policy_names_the_24_merged_classes_the_superclasses_and_the_rules():
     assert len(MERGED) == 24
-    assert set(load_policy().labels) == {*MERGED, *SUPERCLASSES, *RULE_LABELS}
+    assert set(load_policy().labels) == {*MERGED, *SUPERCLASSES, "Normal", *RULE_LABELS}
 
 
 def test_built_in_priorities_follow_bedside_usage():
@@ -52,7 +52,7 @@ def test_built_in_priorities_follow_bedside_usage():
     }
     high = {label for label in policy.labels if policy.of(label).priority == "high"}
     assert high == {*RULE_LABELS} - {"Pause"}, "the model is too slow for what is high"
-    assert {"NSR", "NORM", "SA"} <= {label for label in policy.labels if policy.of(label).priority == "none"}
+    assert {"NSR", "NORM", "Normal", "SA"} <= {label for label in policy.labels if policy.of(label).priority == "none"}
     assert {label for label in policy.labels if policy.of(label).latch} == high
     assert policy.suppressors("VT") == {"VF", "Asystole"}
     assert "AF" in policy.suppressors("PAC")
