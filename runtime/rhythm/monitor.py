@@ -30,6 +30,7 @@ from .ventricular import Shapes
 from .voting import Voting
 
 PREFERENCE = ("II", "V2", "V5", "I", "V1", "V3", "V4", "V6")  # measured leads, those with tall QRS complexes first
+LIMB_LEADS = LEADS[:6]
 HISTORY = 400  # samples of `wave` kept: a beat found by searching back is at most that old at 40 a minute
 LOOK_SAMPLES = round(EVERY_SECONDS * 100)
 RELEARN_SECONDS = 20.0  # without a beat, after which whatever stands out is learned as one: electrodes may have moved
@@ -47,11 +48,13 @@ class RhythmMonitor:
         """Prepare.
 
         present: leads (12,) that the source has or that follow from what it has; the measured ones among them are
-        watched, or all where there is none. lead_in: samples by which the first block starts before the stream.
+        watched, and limb leads that follow from no others. lead_in: samples by which the first block starts before the stream.
         first_group: blocks before the first group of GROUP blocks.
         """
         there = [lead for lead, is_there in zip(LEADS, present.tolist(), strict=True) if is_there]
-        self._leads = [lead for lead in PREFERENCE if lead in there] or there
+        self._leads = [lead for lead in PREFERENCE if lead in there]
+        if not set(LIMB_LEADS).issubset(there):  # then none of the limb leads follows from others
+            self._leads += [lead for lead in LIMB_LEADS if lead in there and lead not in PREFERENCE]
         assert set(PREFERENCE) == set(MEASURED_LEADS)
         self._columns = [LEADS.index(lead) for lead in self._leads]
         self._settings = policy.rules

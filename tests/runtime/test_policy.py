@@ -212,3 +212,12 @@ def test_the_documentation_has_every_key_and_its_example_loads(write):
         assert f"| `labels.X.{field.name}` |" in text
     (example,) = re.findall(r"```toml\n(.*?)```", text, flags=re.S)
     assert load_policy(write(example)).of("STach").priority == "medium"
+
+
+def test_time_outs_by_priority(write):
+    policy = load_policy(write("[labels]\nAF = { timeout_s = 60 }\nPVC = { timeout_s = 600.0 }"))
+    assert [policy.timeout(label) for label in ("VF", "AF", "AFL", "PVC", "PAC")] == [0, 60, 0, 600, 180]
+    with pytest.raises(PolicyError, match=r"labels.VF.timeout_s: .* take timeout_s out"):
+        load_policy(write("[labels]\nVF = { timeout_s = 60 }"))
+    with pytest.raises(PolicyError, match=r"labels.AF.timeout_s: -1 is impossible"):
+        load_policy(write("[labels]\nAF = { timeout_s = -1 }"))
