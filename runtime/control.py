@@ -71,6 +71,7 @@ class Control:
 
     def close(self) -> None:
         """Stop listening and remove the socket."""
+        self._socket.shutdown(socket.SHUT_RDWR)  # closing alone would not wake the thread that accepts
         self._socket.close()
         self._path.unlink(missing_ok=True)
 

@@ -328,7 +328,7 @@ def _delays(episodes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return how many episodes were alarmed, and how long after the onset those that were not alarmed already."""
     delays = [e["delay"] for e in episodes if "delay" in e]
     waited = [d for d in delays if d > 0]  # an alarm that was on already says nothing of how long one takes
-    figures = {"episodes": len(episodes), "alarmed": len(delays), "already": len(delays) - len(waited)}
+    figures: dict[str, Any] = {"episodes": len(episodes), "alarmed": len(delays), "already": len(delays) - len(waited)}
     if waited:
         median, late = np.percentile(waited, [50, 95])
         figures |= {"median": round(float(median), 2), "p95": round(float(late), 2), "max": max(waited)}

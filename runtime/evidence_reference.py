@@ -82,7 +82,7 @@ def reference(annotations: Annotations, rate: float, seconds: float, settings: R
     flutter = _brackets(entries, rate, seconds)
     episodes = [Episode("VF", start, end) for start, end in flutter]
     notes = [a for a in entries if a.symbol == "+"]
-    ends = [a.sample / rate for a in notes[1:]] + [seconds]
+    ends = [*(a.sample / rate for a in notes), seconds][1:]
     for note, end in zip(notes, ends, strict=True):
         label = RHYTHM_LABELS.get(note.aux.lstrip("("))
         if label is not None:

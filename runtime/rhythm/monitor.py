@@ -48,7 +48,8 @@ class RhythmMonitor:
         """Prepare.
 
         present: leads (12,) that the source has or that follow from what it has; the measured ones among them are
-        watched, and limb leads that follow from no others. lead_in: samples by which the first block starts before the stream.
+        watched, and limb leads that follow from no others. lead_in: samples by which the first block starts before the
+        stream.
         first_group: blocks before the first group of GROUP blocks.
         """
         there = [lead for lead, is_there in zip(LEADS, present.tolist(), strict=True) if is_there]

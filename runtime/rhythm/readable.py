@@ -34,7 +34,7 @@ class Readable:
         Not needed while `well`, for blocks without an invalid sample.
         """
         spans = _spans(filters.last(BLOCK))
-        off: list[bool] = invalid[:, self._columns].any(axis=0).tolist()
+        off: list[bool] = np.logical_or.reduce(invalid[:, self._columns]).tolist()
         self._valid = [0 if gone else n + 1 for n, gone in zip(self._valid, off, strict=True)]
         self._still = [0 if span >= FLAT else n + 1 for n, span in zip(self._still, spans, strict=True)]
         self._judge()

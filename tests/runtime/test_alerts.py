@@ -504,9 +504,9 @@ def test_a_low_alert_is_not_announced_again_within_its_time_out():
     policy = replace(PLAIN, timeout_s=10.0)
     rows = [0.9, 0.9, 0.1, 0.1] * 5
     assert play(machine(policy, "PAC"), *rows) == [
-        *("2 new PAC-1", "4 end PAC-1 below", "13 new PAC-2", "16 end PAC-2 below"),
-    ], "it counts from the announcement, and 12 is too early for a confirmed vote"
+        *("2 new PAC-1", "4 end PAC-1 below", "14 new PAC-2", "16 end PAC-2 below"),
+    ], "it counts from the announcement: confirmed at 6 and 10 s, they wait"
     assert [line for line in play(machine(policy, "AF"), *rows) if "new" in line][:2] == ["2 new AF-1", "6 new AF-2"]
     assert [line for line in play(machine(policy, "VF"), *rows) if "new" in line] == ["2 new VF-1"], "latched"
     own = replace(policy, labels={**PLAIN.labels, "AF": LabelPolicy("medium", timeout_s=10.0)})
-    assert [line for line in play(machine(own, "AF"), *rows) if "new" in line][:2] == ["2 new AF-1", "13 new AF-2"]
+    assert [line for line in play(machine(own, "AF"), *rows) if "new" in line][:2] == ["2 new AF-1", "14 new AF-2"]

@@ -142,7 +142,7 @@ def test_a_socket_is_not_taken_from_a_monitor_that_runs_and_is_from_one_that_was
     first = Control(path)
     with pytest.raises(EcgEdgeError, match="is in use: name another path"):
         Control(path)
-    first._socket.close()  # as if it had been killed: the file stays
+    first._socket.shutdown(socket.SHUT_RDWR)  # as if it had been killed: the file stays
     second = Control(path)
     second.close()
     assert not path.exists()
