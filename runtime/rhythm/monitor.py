@@ -197,7 +197,8 @@ class RhythmMonitor:
         strength, upper, lower = joined[:BLOCK], joined[BLOCK : 2 * BLOCK], joined[2 * BLOCK :]
         beats = self._detector.push(strength, upper, lower, trust_wide)
         if beats:
-            self._take_beats(beats, [w and v for w, v in zip(watched, self._voting.voices, strict=True)], later)
+            voices = tuple(w and v for w, v in zip(watched, self._voting.voices, strict=True))
+            self._take_beats(beats, voices, later)
             self._calm = False
         if unlearned and not self._detector.learning:  # beats before this were learned from and not told
             self._watched_since = self._time(self._end)
@@ -237,7 +238,7 @@ class RhythmMonitor:
             self._rate.forget()
             self._fibrillation.forget()
 
-    def _take_beats(self, beats: Sequence[Beat], voices: Sequence[bool], later: int) -> None:
+    def _take_beats(self, beats: Sequence[Beat], voices: tuple[bool, ...], later: int) -> None:
         for beat in beats:
             time = self._time(beat.sample)
             if not beat.height:

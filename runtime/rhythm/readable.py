@@ -14,6 +14,7 @@ from .filters import Filters, FloatArray
 
 SETTLE_BLOCKS = 5  # after a lead returns, until what was before has left the filters: 79 samples, and a little
 FLAT_BLOCKS = 4  # a second without movement is a flat line, as for the model
+LOOK_STEP = 4  # every fourth sample of a second will do to see whether there is movement in it
 FLAT = FLAT_MICROVOLTS * 2**FRACTION_BITS
 
 
@@ -41,7 +42,7 @@ class Readable:
 
     def look(self, filters: Filters) -> None:
         """Look for flat lines in the last second, at the end of a group of blocks, while `well`."""
-        spans = _spans(filters.last(FLAT_BLOCKS * BLOCK))
+        spans = _spans(filters.last(FLAT_BLOCKS * BLOCK)[::LOOK_STEP])
         if min(spans) < FLAT:
             self._still = [0 if span >= FLAT else FLAT_BLOCKS for span in spans]
             self._judge()

@@ -25,8 +25,10 @@ class Rolling:
             end = self._length + n * BLOCK
         self._end = end
         fresh = self._data[:, end - n * BLOCK : end]
-        for k, block in enumerate(blocks):
-            fresh[:, k * BLOCK : (k + 1) * BLOCK] = block.T
+        if n == 1:
+            fresh[:] = blocks[0].T
+        else:
+            fresh.reshape(-1, n, BLOCK)[:] = blocks.transpose(2, 0, 1)  # a view: the last axis is contiguous
 
     def last(self, samples: int, before: int = 0) -> FloatArray:
         """Return a view (leads, samples) that ends `before` samples before the newest, within `length`.

@@ -10,7 +10,6 @@ comes with a rate), the new shape is learned after a while of beats like each ot
 tachycardia: a tachycardia must not become the usual beat by lasting.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from math import sqrt
 
@@ -46,7 +45,7 @@ class Shapes:
         self.relative_sharpness = 1.0
         """Of the last beat against the usual one."""
 
-    def ventricular(self, beat: Beat, wave: FloatArray, age: int, usable: Sequence[bool]) -> bool:
+    def ventricular(self, beat: Beat, wave: FloatArray, age: int, usable: tuple[bool, ...]) -> bool:
         """Return whether a beat is ventricular, and learn from it.
 
         wave: (leads, samples), in which the beat's peak lies `age` samples before the end; usable: leads that show it.
@@ -55,7 +54,7 @@ class Shapes:
         place = samples - age
         if place < AROUND + SHIFT or place + AROUND + SHIFT >= samples or not any(usable):
             return False
-        mask = _mask(tuple(usable))
+        mask = _mask(usable)
         wide = wave[:, place - AROUND - SHIFT : place + AROUND + SHIFT + 1] * mask
         shape = wide[:, SHIFT:-SHIFT]
         if self._template is None:

@@ -3,11 +3,9 @@
 A lead's `strength` is divided by the height of its own beats, so that a QRS complex is about 1 in every lead, limited,
 so that one lead's artifact stays one voice, and weighted by the square of its ratio of beat to background. A lead that
 becomes noisy loses its voice within a second or two; one that is off or flat has none.
-
-What is said of each lead is kept in lists: for eight leads they are faster than arrays.
 """
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,15 +32,14 @@ class Voting:
 
     def __init__(self, leads: int) -> None:
         """Start without knowing any lead."""
-        self._level = [LOWEST_LEVEL] * leads
+        self._level = np.full(leads, LOWEST_LEVEL)
         self._weight = np.zeros(leads)
-        self._limit = np.full(leads, LOUDEST * LOWEST_LEVEL)
-        self._usable: Sequence[bool] = (False,) * leads
+        self._limit = LOUDEST * self._level
+        self._usable: tuple[bool, ...] = (False,) * leads
         self._history = Rolling(leads, HISTORY + GROUP * BLOCK)
         self._room = self._views = np.zeros((GROUP, 3 * BLOCK, leads))
         self._end = 0  # samples joined so far
         self._later = 0  # samples that came at once with them and are not joined yet
-        self._weights = [0.0] * leads
 
     def push(self, squares: FloatArray) -> None:
         """Take the squared envelopes at 18 and below at 9 Hz of n blocks, (n, 2 * BLOCK, leads).
@@ -57,7 +54,7 @@ class Voting:
         np.sqrt(strength, out=strength)
         self._history.append(strength)
 
-    def join(self, block: int, usable: Sequence[bool], learning: bool) -> list[float]:
+    def join(self, block: int, usable: tuple[bool, ...], learning: bool) -> list[float]:
         """Return strength, upper and lower half, BLOCK of each, joined over the leads; 0 without a usable lead.
 
         block: which of those that came last; each once, in order. usable: leads that may have a voice. learning: no
@@ -67,48 +64,54 @@ class Voting:
         self._later = (len(self._views) - 1 - block) * BLOCK
         self._end += BLOCK
         if learning:
-            highest = np.maximum.reduce(views[:BLOCK]).tolist()
-            self._level = [max(pair) for pair in zip(self._level, highest, strict=True)]
+            np.maximum(self._level, np.maximum.reduce(views[:BLOCK]), out=self._level)
         if learning or self._end % (WEIGH_BLOCKS * BLOCK) == 0 or usable != self._usable:
             self._weigh(usable)
         joined: list[float] = np.minimum(views, self._limit, out=views).dot(self._weight).tolist()
         return joined
 
-    def _weigh(self, usable: Sequence[bool]) -> None:
+    def _weigh(self, usable: tuple[bool, ...]) -> None:
         """Give each usable lead its weight, which also divides by its level."""
         recent = self._history.last(LOOK_BACK, self._later)
-        backgrounds: list[float] = recent.dot(_MEAN).tolist()
-        highest: list[float] = np.maximum.reduce(recent, axis=1).tolist()
-        leads = list(zip(usable, self._level, backgrounds, highest, strict=True))
-        active = any(there and peak > ACTIVE * level for there, level, _, peak in leads)
-        quietest = SILENT if active else -1.0
-        weights = [
-            1 / max(background / level, QUIETEST) ** 2 if there and peak > quietest * level else 0.0
-            for there, level, background, peak in leads
-        ]
-        total = max(sum(weights), 1.0)
+        level = self._level
+        ratio = recent.dot(_MEAN)
+        ratio /= level
+        np.maximum(ratio, QUIETEST, out=ratio)
+        ratio *= ratio
+        weight = _numbers(usable) / ratio
+        activity: list[float] = (np.maximum.reduce(recent, axis=1) / level).tolist()
+        if min(activity) <= SILENT and any(u and a > ACTIVE for u, a in zip(usable, activity, strict=True)):
+            weight *= [a > SILENT for a in activity]
         self._usable = usable
-        self._limit[:] = [LOUDEST * level for level in self._level]
-        self._weight[:] = [weight / (total * level) for weight, level in zip(weights, self._level, strict=True)]
-        self._weights = weights
+        self._limit = LOUDEST * level
+        weight /= max(float(np.add.reduce(weight)), 1.0) * level
+        self._weight = weight
 
     @property
     def voices(self) -> list[bool]:
         """Leads that have a voice now."""
-        return [weight > 0 for weight in self._weights]
+        return [weight > 0 for weight in self._weight.tolist()]
 
     def relearn(self) -> None:
         """Forget how high beats stand."""
-        self._level = [LOWEST_LEVEL] * len(self._level)
+        self._level[:] = LOWEST_LEVEL
 
-    def beat(self, sample: int, usable: Sequence[bool]) -> None:
+    def beat(self, sample: int, usable: tuple[bool, ...]) -> None:
         """Learn from a beat at `sample` how high beats stand in each usable lead."""
         place = sample - self._end + HISTORY
         if place < 5:
             return
         around = min(place + 6, HISTORY)
         recent = self._history.last(around - place + 5, self._later + HISTORY - around)
-        peaks = np.maximum.reduce(recent, axis=1).tolist()
-        for k, level in enumerate(self._level):
-            if usable[k]:
-                self._level[k] = max(level + (min(peaks[k], 2 * level) - level) / LEVEL_BEATS, LOWEST_LEVEL)
+        level = self._level
+        step = np.minimum(np.maximum.reduce(recent, axis=1), 2 * level)
+        step -= level
+        step *= _numbers(usable)
+        level += step / LEVEL_BEATS
+        np.maximum(level, LOWEST_LEVEL, out=level)
+
+
+@lru_cache(maxsize=256)
+def _numbers(usable: tuple[bool, ...]) -> FloatArray:
+    """Return 1 for each lead that is usable and 0 for the others, (leads,)."""
+    return np.array(usable, dtype=np.float64)
