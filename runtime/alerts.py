@@ -35,6 +35,7 @@ class _Episode:
 
     number: int
     onset: float
+    announced: float
     told: float
     """Time of the last event about it."""
     below: int = 0
@@ -42,6 +43,8 @@ class _Episode:
     held: bool = False
     """The finding is gone or unknown, and the latch holds the alert."""
     acknowledged: bool = False
+    silent_until: float | None = None
+    """Time before which a silenced alert sends no updates; None where none is to come for that."""
 
 
 class AlertMachine:
@@ -59,7 +62,8 @@ class AlertMachine:
         self.classes = tuple(classes)
         self.policy = policy
         self._indices = range(len(self.classes))
-        self._labels = [c.abbreviation for c in self.classes]
+        self.labels = self._labels = tuple(c.abbreviation for c in self.classes)
+        """Their labels, in order."""
         if len(set(self._labels)) < len(self._labels):
             raise ValueError(f"a label comes twice among the classes: {', '.join(self._labels)}")
         settings = [policy.of(label) for label in self._labels]
@@ -72,6 +76,7 @@ class AlertMachine:
         self._exit = [t * (1 - policy.hysteresis) for t in own]
         self._priority = [s.priority for s in settings]
         self._latch = [s.latch for s in settings]
+        self._timeout = [policy.timeout(label) for label in self._labels]
         self._suppressors = [policy.suppressors(label) for label in self._labels]
         self._mask = (1 << policy.confirm_of) - 1
 
@@ -172,6 +177,21 @@ class AlertMachine:
                 return [self._end(i, self._time, "acknowledged")] if episode.held else []
         return []
 
+    def silence(self, label: str | None = None) -> list[Alert]:
+        """Take note that somebody has seen the alerts, or that of `label`, and wants them quiet for `silence_s`.
+
+        A held alert ends. One whose finding persists is acknowledged: it says so in an `update`, then nothing until
+        the time is up or something about it changes, and it will end with its finding, latched or not. Returns these
+        events, at the time of the last step. What is announced later is not silenced.
+        """
+        chosen = [i for i in sorted(self._episodes) if label in (None, self._labels[i])]
+        ends = [self._end(i, self._time, "acknowledged") for i in chosen if self._episodes[i].held]
+        goes_on = [i for i in chosen if i in self._episodes]
+        for i in goes_on:
+            self._episodes[i].acknowledged = True
+            self._episodes[i].silent_until = self._time + self.policy.silence_s
+        return ends + [self._tell(i, self._time, "update") for i in goes_on]
+
     def finish(self, time_s: float) -> list[Alert]:
         """End all open episodes, latched ones too, with reason `stream_end`, and drop the evidence.
 
@@ -222,19 +242,28 @@ class AlertMachine:
             self._announced[i] += 1
             first_vote = self._times[-self._votes[i].bit_length()]
             onset = onsets.get(self._labels[i], first_vote)
-            self._episodes[i] = _Episode(self._announced[i], onset=onset, told=time_s)
+            self._episodes[i] = _Episode(self._announced[i], onset=onset, announced=time_s, told=time_s)
         announced = set(self.present).union(active_elsewhere)
         for i in sorted(self._episodes):
             if i not in new and not self._suppressors[i].isdisjoint(announced) and not self._locked(i):
                 ends.append(self._end(i, time_s, "suppressed"))
 
-        interval = self.policy.update_interval_s
         updates = [
             i
             for i, episode in sorted(self._episodes.items())
-            if i not in new and (i in changed or (interval and time_s - episode.told >= interval))
+            if i not in new and (i in changed or self._speaks_again(episode, time_s))
         ]
         return ends + [self._tell(i, time_s, "new") for i in new] + [self._tell(i, time_s, "update") for i in updates]
+
+    def _speaks_again(self, episode: _Episode, time_s: float) -> bool:
+        """Return whether an episode that goes on has to say so: at its interval, and when a silence ends."""
+        if episode.silent_until is not None:
+            if time_s < episode.silent_until:
+                return False
+            episode.silent_until = None
+            return True
+        interval = self.policy.update_interval_s
+        return interval > 0 and time_s - episode.told >= interval
 
     def _confirmed(self, time_s: float, active_elsewhere: Collection[str]) -> list[int]:
         """Return the classes to announce now: confirmed, not active, not in refractory time, not suppressed.
@@ -275,13 +304,13 @@ class AlertMachine:
         return self._latch[i] and not self._episodes[i].acknowledged
 
     def _end(self, i: int, time_s: float, reason: str) -> Alert:
-        """Close the episode, start its refractory time, and return its last event."""
+        """Close the episode, start its refractory time and time-out, and return its last event."""
         event = self._tell(i, time_s, "end", reason)
-        del self._episodes[i]
+        announced = self._episodes.pop(i).announced
         self._votes.pop(i, None)
         # Nobody has seen the finding go away: when the signal is back and it is still there, say so at once.
         if reason != "unknown":
-            self._quiet_until[i] = time_s + self.policy.refractory_s
+            self._quiet_until[i] = max(time_s + self.policy.refractory_s, announced + self._timeout[i])
         return event
 
     def _tell(self, i: int, time_s: float, phase: str, reason: str | None = None) -> Alert:
@@ -301,5 +330,6 @@ class AlertMachine:
             leads=self._leads,
             quality=self._quality,
             latched=True if episode.held and phase != "end" else None,
+            acknowledged=episode.acknowledged or None,
             reason=reason,
         )

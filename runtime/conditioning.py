@@ -76,8 +76,8 @@ class Conditioner:
 
         rate: device rate in Hz, 100 to 2000; pv_per_lsb: picovolts per count; leads: canonical name of each channel;
         mains: 50 or 60 to null the grid's frequency, None for the low-pass alone (over 60 dB at either).
-        eager: give `fast`, and each block of it as soon as it is known; otherwise all is done once a second, which
-        costs less. Neither changes `signal`.
+        eager: give `fast`, and each block of it as soon as it is known (see `hasten`); otherwise all is done once a
+        second, which costs less. Neither changes `signal`.
         Raises EcgEdgeError for a rate, gain or notch that cannot be served.
         """
         if not RATES[0] <= rate <= RATES[1]:
@@ -111,7 +111,7 @@ class Conditioner:
         self._highpass = highpass_matrix(contract.highpass_boxcar)
         self._derive = self._derivation.T * 2.0 ** (FRACTION_BITS - COEFFICIENT_BITS)  # to 1/32 LSB; exact in binary
 
-        self._eager = eager
+        self._fast = self._eager = eager
         channels = len(leads)
         self._aim(0)  # the next block; block b starts at model sample b * BLOCK - lead_in
         self._grouped = 0  # blocks of the next group that are resampled
@@ -134,6 +134,12 @@ class Conditioner:
     def invalid_samples(self) -> int:
         """Single samples that were marked invalid, or that stood at the converter's end of scale."""
         return self._bridge.invalid_samples
+
+    def hasten(self, eager: bool) -> None:
+        """Give each block of `fast` as soon as it is known from now on, or all of a group at its end."""
+        if eager != self._eager:
+            self._eager = eager
+            self._aim(self._block)
 
     def push(self, counts: npt.NDArray[np.int32], invalid: npt.NDArray[np.bool_] | None = None) -> Conditioned:
         """Take counts (n, channels) and return what they complete: a whole number of blocks, often none.
@@ -228,8 +234,9 @@ class Conditioner:
         self._aim(self._block + self._blocks)
 
         newest = self._block * BLOCK - self.lead_in
-        if newest > self._total or not self._eager:
-            fresh, fresh_invalid = _NOTHING.fast, _NOTHING.fast_invalid
+        if newest > self._total or not self._fast:
+            whole = max(0, len(fresh) - ceil((newest - self._total) / BLOCK) * BLOCK) if self._fast else 0
+            fresh, fresh_invalid = fresh[:whole], fresh_invalid[:whole]
         if (newest - self.delay_samples) % (GROUP * BLOCK):
             return Conditioned(_NOTHING.signal, _NOTHING.invalid, fresh, fresh_invalid)
         signal, invalid = self._work_group(max(0, newest - self.delay_samples))

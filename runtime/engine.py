@@ -4,22 +4,25 @@ No clock, no thread, no I/O. The same samples give the same events however they 
 on the machine (sequence numbers, time of day, latency) is stamped on by the caller.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.leads import LEADS
 
 from .alerts import AlertMachine
 from .backends import Backend, probabilities
 from .bundle import Bundle
 from .conditioning import GROUP, Conditioned, Conditioner
-from .events import Event, Status, Summary, Technical
+from .events import Alert, Event, Status, Summary, Technical
 from .filters import BLOCK
 from .policy import Policy
 from .quality import LeadStates, Quality
+from .rhythm.feed import Feed
 from .rhythm.monitor import RhythmMonitor
 from .window import Hop, Window
 
@@ -74,11 +77,13 @@ class Engine:
         self._window = Window(contract)
         self._quality = Quality(contract, self._conditioner.present)
         self._alerts = AlertMachine(self._classes, policy)
+        self._silence_s = policy.silence_s
         self._rhythm = None
         if rules:
-            self._rhythm = RhythmMonitor(self._conditioner.present, self._conditioner.lead_in, policy)
-        self._beats: list[tuple[float, bool]] | None = [] if keep_beats else None
-        self._fast_end = -self._conditioner.lead_in  # model sample up to which the rules have seen the signal
+            ahead = (self._conditioner.lead_in + self._conditioner.delay_samples) // BLOCK % GROUP
+            self._rhythm = RhythmMonitor(self._conditioner.present, self._conditioner.lead_in, ahead, policy)
+            self._feed = Feed(self._rhythm, keep_beats)
+        self._fast_end = -self._conditioner.lead_in  # model sample up to which the rules have got the signal
         self._states: dict[str, tuple[str, ...]] = {}  # code -> leads in that state now
         self._nothing_usable = False
         self._model_failing = False
@@ -158,6 +163,8 @@ class Engine:
         if self._window.end + self._window.pending < self._contract.window:
             events += self._finish_short(received, at)
         events += self._end_skipping()
+        if self._rhythm:
+            events += self._feed.flush(self._jumped)
         end = self._time(max(received, self._window.end / self._contract.rate, self._fast_end / self._contract.rate))
         return [*events, *(self._rhythm.finish(end) if self._rhythm else ()), *self._alerts.finish(end)]
 
@@ -165,10 +172,24 @@ class Engine:
         """Release the latch of `label`: its alert ends now when it is held, otherwise when its finding is gone."""
         return [*(self._rhythm.acknowledge(label) if self._rhythm else ()), *self._alerts.acknowledge(label)]
 
+    def silence(self, labels: Sequence[str] = ()) -> tuple[Technical, list[Alert]]:
+        """Silence the open alerts of `labels`, or all of them, for the policy's `silence_s`; see AlertMachine.
+
+        Returns the account of it, and what became of each alert. Raises EcgEdgeError where a label is not known.
+        """
+        machines = [m for m in (self._rhythm, self._alerts) if m is not None]
+        known = {label for machine in machines for label in machine.labels}
+        if unknown := [label for label in labels if label not in known]:
+            raise EcgEdgeError(f"no alert is called {unknown[0]!r}: use {', '.join(sorted(known))}, or none for all")
+        alerts = [a for machine in machines for label in labels or (None,) for a in machine.silence(label)]
+        told = ", ".join(dict.fromkeys(a.label for a in alerts)) or "none was open"
+        time = max([a.time for a in alerts], default=self._time(self._window.end / self._contract.rate))
+        text = f"alerts silenced for {self._silence_s:g} s: {told}"
+        return Technical(time=time, code="silenced", phase="once", message=text, counts={"alerts": len(alerts)}), alerts
+
     def take_beats(self) -> list[tuple[float, bool]]:
-        """Return (seconds of stream time, whether ventricular) of each beat since the last call, in order of time."""
-        beats, self._beats = self._beats or [], []
-        return sorted(beats)
+        """Return the beats that the rules found since the last call, see Feed; none without `keep_beats`."""
+        return self._feed.take_beats() if self._rhythm else []
 
     def take_arrivals(self) -> list[float]:
         """Return `at` of each window judged since the last call."""
@@ -203,7 +224,8 @@ class Engine:
         The rules are ahead of the windows by the delay of the high-pass. Going block by block keeps that distance the
         same however much signal came at once, so that what the rules found suppresses in the same windows.
         """
-        if self._rhythm is None:
+        rhythm = self._rhythm
+        if rhythm is None:
             return self._hops(conditioned, at)
         events: list[Event] = []
         taken = 0
@@ -211,19 +233,17 @@ class Engine:
             part = slice(start, start + BLOCK)
             self._fast_end += BLOCK
             time = self._time(self._fast_end / self._contract.rate)
-            events += self._rhythm.push(conditioned.fast[part], conditioned.fast_invalid[part], time)
-            if self._beats is not None:
-                self._keep_beats(self._beats, self._rhythm)
             conditioned_to = self._fast_end - self._conditioner.delay_samples
-            if conditioned_to > 0 and conditioned_to % GROUP_SAMPLES == 0:
+            group_ends = conditioned_to % GROUP_SAMPLES == 0
+            block, invalid = conditioned.fast[part], conditioned.fast_invalid[part]
+            events += self._feed.push(block, invalid, time, self._jumped, group_ends)
+            if group_ends and conditioned_to > 0:
                 events += self._window_takes(conditioned, taken, taken + GROUP_SAMPLES, at)
                 taken += GROUP_SAMPLES
+        self._conditioner.hasten(not rhythm.calm)
+        if taken < len(conditioned.signal):  # the end of the stream, within a group
+            events += self._feed.flush(self._jumped)
         return events + self._window_takes(conditioned, taken, len(conditioned.signal), at)
-
-    def _keep_beats(self, beats: list[tuple[float, bool]], rhythm: RhythmMonitor) -> None:
-        for time, ventricular in rhythm.withdrawn:
-            beats.remove((self._time(time), ventricular))
-        beats += [(self._time(time), ventricular) for time, ventricular in rhythm.beats]
 
     def _window_takes(self, conditioned: Conditioned, start: int, stop: int, at: float) -> list[Event]:
         if start >= len(conditioned.signal):

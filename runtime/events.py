@@ -44,6 +44,7 @@ TECHNICAL_CODES = (
     "sink_failed",
     "clock_step",
     "clock_drift",
+    "silenced",
 )
 TECHNICAL_PHASES = ("new", "end", "once")
 
@@ -102,6 +103,8 @@ class Alert(_Event):
     """Signal quality of the last usable window, 0 (unusable) to 1 (clean)."""
     latched: Annotated[bool | None, Flag()] = None
     """True while the finding is gone, or no longer known, but the alert is held until somebody acknowledges it."""
+    acknowledged: Annotated[bool | None, Flag()] = None
+    """True from when somebody acknowledged or silenced the alert."""
     reason: Annotated[str | None, Text(choices=END_REASONS)] = None
     """Why the episode ended; at `end`, and only there."""
     latency_ms: Annotated[float | None, Milliseconds] = None

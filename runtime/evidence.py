@@ -1,7 +1,9 @@
-"""How the rhythm rules do on annotated records: beats found, episodes alarmed and how soon, false alarms.
+"""How the rules, and the model, do on annotated records: beats, episodes and how soon they are alarmed, false alarms.
 
-The record goes through the real engine in chunks of a quarter second. Whoever stands beside the monitor is played too:
-an alert that latches is acknowledged as soon as its finding is gone, so that the next episode is announced anew.
+The record goes through the real engine in packets of a twentieth of a second, and an alarm counts as heard when the
+packet has arrived on which the engine gives it: every delay of the way is in it but the computing. Whoever stands
+beside the monitor is played too: an alert that latches is acknowledged as soon as its finding is gone, so that the next
+episode is announced anew.
 
 Beats are matched within 150 ms, as in EC57 style evaluations; the first 5 minutes count as learning time, and stretches
 annotated as ventricular flutter or fibrillation have no beats. An alarm is true when the reference has what it says
@@ -11,7 +13,6 @@ vouch for each other, and for an extreme rate, since they differ by name more th
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,53 +21,21 @@ import numpy.typing as npt
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.recording import COUNT_LIMIT, Recording
 
+from . import evidence_rhythm
+from .backends import Backend
 from .bundle import Bundle
 from .engine import Engine
 from .events import Alert, Event
+from .evidence_reference import VOUCHES, Episode, Reference, reference
 from .policy import Policy
-from .rhythm.settings import RuleSettings
 from .sources.items import format_of
 from .sources.wfdb_annotation import Annotation, Annotations
 
-BEAT_SYMBOLS = frozenset("NLRBAaJSVrFejnE/fQ?")  # ecgcodes.h: annotations that are QRS complexes
-VENTRICULAR_SYMBOLS = frozenset("VE")
-RHYTHM_LABELS = {"VF": "VF", "VFIB": "VF", "VFL": "VF", "VT": "VT", "ASYS": "Asystole"}  # rhythm note -> label
 MATCH_S = 0.15
 LEARNING_S = 300.0
 TOLERANCE_S = 5.0  # annotated onsets are no sharper than that in slow changes, and an alert is heard for longer
-CHUNK_S = 0.25
-VOUCHES = {  # label of an alert -> reference episodes that make it true
-    "VF": {"VF", "VT"},
-    "VT": {"VF", "VT"},
-    "Asystole": {"Asystole"},
-    "ExtremeTachy": {"ExtremeTachy", "VF", "VT"},
-    "ExtremeBrady": {"ExtremeBrady", "Asystole"},
-}
+PACKET_S = 0.05
 ALARMED_BY = {"VF": ("VF", "VT", "ExtremeTachy"), "VT": ("VF", "VT", "ExtremeTachy"), "Asystole": ("Asystole",)}
-
-
-@dataclass(frozen=True)
-class Episode:
-    """A stretch of one rhythm in the reference; seconds."""
-
-    label: str
-    """Label of the rule that should find it."""
-    onset: float
-    """Its start."""
-    end: float
-    """Its end."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What the annotations say."""
-
-    beats: npt.NDArray[np.float64]
-    """Times in seconds of QRS complexes; empty where the record has rhythm annotations only."""
-    flutter: tuple[tuple[float, float], ...]
-    """Stretches without beats to be found."""
-    episodes: tuple[Episode, ...]
-    """Annotated rhythms, and what the annotated beats make: runs, gaps, extreme rates."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +47,13 @@ class Alarm:
     priority: str
     """Its priority."""
     onset: float
-    """What it says of its beginning."""
+    """What it says of its beginning; of the model's, the start of the first window that spoke for it."""
     heard: float
-    """When it was announced, with the delay of the front end."""
+    """When it was announced: the signal that had arrived by then."""
     end: float
     """When it was over."""
+    kind: str = "rule"
+    """`rule` or `model`."""
 
 
 @dataclass(frozen=True)
@@ -107,38 +78,59 @@ class Evidence:
     """Its length."""
     detected: npt.NDArray[np.float64]
     """Times of all beats found."""
+    ventricular: npt.NDArray[np.bool_]
+    """Which of them are ventricular."""
     matches: Matches | None
     """None where the reference has no beats."""
     alarms: tuple[Alarm, ...]
-    """All rule alerts that were announced."""
+    """All alerts that were announced."""
     reference: Reference
 
 
 def evaluate(
-    recording: Recording, annotations: Annotations, annotation_rate: float, bundle: Bundle, policy: Policy
+    recording: Recording,
+    annotations: Annotations,
+    annotation_rate: float,
+    bundle: Bundle,
+    policy: Policy,
+    backend: Backend | None = None,
 ) -> Evidence:
-    """Run a recording through the engine, without its model, and hold what it says against the annotations."""
+    """Run a recording through the engine and hold what it says against the annotations.
+
+    backend: the bundle's model, None for the rules alone.
+    """
     truth = reference(annotations, annotations.rate or annotation_rate, recording.seconds, policy.rules)
-    engine = Engine(
-        bundle, _Silent(len(bundle.manifest.classes)), policy, format_of(recording), rules=True, keep_beats=True
-    )
-    chunk = max(1, round(CHUNK_S * recording.rate))
-    events: list[Event] = []
-    for start in range(0, len(recording.counts), chunk):
-        part = slice(start, start + chunk)
-        off = None if recording.invalid is None else recording.invalid[part]
-        fresh = engine.push(recording.counts[part], invalid=off)
-        events += fresh
-        for event in fresh:
-            if isinstance(event, Alert) and event.latched:
-                events += engine.acknowledge(event.label)
-    events += engine.finish()
-    detected = np.array([time for time, _ in engine.take_beats()])
+    alarms, beats = monitor(recording, bundle, policy, backend)
+    detected = np.array([time for time, _ in beats])
     matches = None
     if len(truth.beats):
         matches = match_beats(_judged(truth.beats, truth.flutter), _judged(detected, truth.flutter))
-    alarms = _alarms(events, engine.rules_delay_seconds, recording.seconds)
-    return Evidence(recording.name, recording.seconds, detected, matches, alarms, truth)
+    ventricular = np.array([v for _, v in beats], dtype=np.bool_)
+    return Evidence(recording.name, recording.seconds, detected, ventricular, matches, alarms, truth)
+
+
+def monitor(
+    recording: Recording, bundle: Bundle, policy: Policy, backend: Backend | None = None
+) -> tuple[tuple[Alarm, ...], list[tuple[float, bool]]]:
+    """Return the alarms of a recording, and its beats as Engine.take_beats gives them."""
+    model = backend or _Silent(len(bundle.manifest.classes))
+    engine = Engine(bundle, model, policy, format_of(recording), rules=True, keep_beats=True)
+    window_s = bundle.manifest.contract.window_seconds
+    packet = max(1, round(PACKET_S * recording.rate))
+    alarms: dict[str, Alarm] = {}
+    for start in range(0, len(recording.counts), packet):
+        part = slice(start, start + packet)
+        off = None if recording.invalid is None else recording.invalid[part]
+        fresh = engine.push(recording.counts[part], invalid=off)
+        if not fresh:
+            continue
+        heard = min(start + packet, len(recording.counts)) / recording.rate
+        _take(alarms, fresh, heard, window_s, recording.seconds)
+        for event in fresh:
+            if isinstance(event, Alert) and event.latched:
+                _take(alarms, engine.acknowledge(event.label), heard, window_s, recording.seconds)
+    _take(alarms, engine.finish(), recording.seconds, window_s, recording.seconds)
+    return tuple(alarms.values()), engine.take_beats()
 
 
 def match_beats(truth: npt.NDArray[np.float64], detected: npt.NDArray[np.float64], window: float = MATCH_S) -> Matches:
@@ -159,24 +151,6 @@ def match_beats(truth: npt.NDArray[np.float64], detected: npt.NDArray[np.float64
     return Matches(len(truth) - len(missed), tuple(missed), tuple(extra))
 
 
-def reference(annotations: Annotations, rate: float, seconds: float, settings: RuleSettings) -> Reference:
-    """Return what annotations say, at `rate` per second, of a record of so many seconds."""
-    entries = annotations.entries
-    beats = [a for a in entries if a.symbol in BEAT_SYMBOLS]
-    times = np.array([a.sample / rate for a in beats])
-    flutter = _brackets(entries, rate, seconds)
-    episodes = [Episode("VF", start, end) for start, end in flutter]
-    notes = [a for a in entries if a.symbol == "+"]
-    ends = [a.sample / rate for a in notes[1:]] + [seconds]
-    for note, end in zip(notes, ends, strict=True):
-        label = RHYTHM_LABELS.get(note.aux.lstrip("("))
-        if label is not None:
-            episodes.append(Episode(label, note.sample / rate, end))
-    if len(times):
-        episodes += _of_beats(times, [a.symbol in VENTRICULAR_SYMBOLS for a in beats], flutter, settings)
-    return Reference(times, tuple(flutter), tuple(_merged(episodes)))
-
-
 def is_true(alarm: Alarm, truth: Reference) -> bool:
     """Return whether the reference has what an alarm says."""
     return any(
@@ -187,7 +161,7 @@ def is_true(alarm: Alarm, truth: Reference) -> bool:
 
 def can_be_judged(alarm: Alarm, truth: Reference) -> bool:
     """Return whether the reference could have what an alarm says: rates need annotated beats."""
-    return alarm.priority == "high" and (len(truth.beats) > 0 or alarm.label in ("VF", "VT", "Asystole"))
+    return alarm.label in truth.judges
 
 
 def delay(episode: Episode, alarms: Iterable[Alarm]) -> tuple[float, str] | None:
@@ -231,16 +205,33 @@ def add_noise(recording: Recording, noise: Recording, snr_db: float, beats: npt.
     return replace(recording, counts=limited)
 
 
-def beat_annotations(evidence: Evidence, rate: int) -> list[Annotation]:
-    """Return the beats found as annotations (`N`) that the WFDB programs read, `bxb` among them."""
-    return [Annotation(max(0, round(t * rate)), "N") for t in evidence.detected.tolist()]
+def annotations_of(evidence: Evidence, rate: int) -> list[Annotation]:
+    """Return what was found as annotations that the WFDB programs read (`bxb`, `rxr`, `epicmp`).
+
+    Beats are `N` or `V`; an alert of fibrillation, flutter or ventricular tachycardia is a stretch from `[` to `]`; one
+    of atrial fibrillation or flutter begins with a note of the rhythm and ends with `(N`.
+    """
+    found = [
+        Annotation(max(0, round(t * rate)), "V" if v else "N")
+        for t, v in zip(evidence.detected.tolist(), evidence.ventricular.tolist(), strict=True)
+    ]
+    for start, end in evidence_rhythm.union(_told(evidence, evidence_rhythm.RHYTHMS["ventricular"])):
+        found += [Annotation(round(start * rate), "["), Annotation(round(end * rate), "]")]
+    for start, end in evidence_rhythm.union(_told(evidence, evidence_rhythm.RHYTHMS["atrial"])):
+        found += [Annotation(round(start * rate), "+", aux="(AFIB"), Annotation(round(end * rate), "+", aux="(N")]
+    return sorted(found, key=lambda a: a.sample)
 
 
 def report(results: Sequence[Evidence], shortest_s: float) -> dict[str, Any]:
-    """Return figures per record and pooled as JSON types; shortest_s: of the episodes counted."""
+    """Return figures per record and pooled as JSON types, paced records apart; shortest_s: of the episodes counted."""
     rows = [_row(result, shortest_s) for result in results]
-    quiet = [row for row in rows if not row["lethal_rhythms"]]
-    return {"records": rows, "pooled": _pooled(rows), "pooled_without_lethal_rhythms": _pooled(quiet)}
+    unpaced = [row for row in rows if not row["paced"]]
+    groups = {
+        "pooled": unpaced,
+        "pooled_without_lethal_rhythms": [row for row in unpaced if not row["lethal_rhythms"]],
+        "pooled_paced": [row for row in rows if row["paced"]],
+    }
+    return {"records": rows, **{name: _pooled(some) for name, some in groups.items()}}
 
 
 class _Silent:
@@ -266,15 +257,30 @@ def _row(result: Evidence, shortest_s: float) -> dict[str, Any]:
         episodes.append(row)
     judged = [a for a in result.alarms if can_be_judged(a, truth)]
     false = [a for a in judged if not is_true(a, truth)]
-    labels = sorted({a.label for a in result.alarms})
+    high = [a for a in judged if a.priority == "high"]
     row = {
         "record": result.record,
         "hours": round(result.seconds / 3600, 4),
+        "paced": truth.paced,
         "lethal_rhythms": sorted({e.label for e in truth.episodes if e.label in ALARMED_BY}),
         "episodes": episodes,
-        "alarms": {label: sum(a.label == label for a in result.alarms) for label in labels},
-        "judged": len(judged),
-        "false": [{"label": a.label, "time": round(a.heard, 2)} for a in false],
+        "alerts": {
+            label: {
+                "announced": sum(a.label == label for a in result.alarms),
+                "judged": sum(a.label == label for a in judged),
+                "false": sum(a.label == label for a in false),
+            }
+            for label in sorted({a.label for a in result.alarms})
+        },
+        "judged": len(high),
+        "false": [{"label": a.label, "time": round(a.heard, 2)} for a in high if a in false],
+        "rhythms": {
+            name: evidence_rhythm.compare(
+                [(e.onset, e.end) for e in truth.episodes if e.label in labels], _told(result, labels)
+            )
+            for name, labels in evidence_rhythm.RHYTHMS.items()
+            if truth.judges.issuperset(labels)
+        },
     }
     if result.matches is not None:
         m = result.matches
@@ -282,30 +288,51 @@ def _row(result: Evidence, shortest_s: float) -> dict[str, Any]:
     return row
 
 
+def _told(result: Evidence, labels: Sequence[str]) -> list[tuple[float, float]]:
+    return [(a.onset, a.end) for a in result.alarms if a.label in labels]
+
+
 def _pooled(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     hours = sum(row["hours"] for row in rows)
     beats = [row["beats"] for row in rows if "beats" in row]
     episodes = [e for row in rows for e in row["episodes"]]
-    delays = [e["delay"] for e in episodes if "delay" in e]
     false = sum(len(row["false"]) for row in rows)
     pooled: dict[str, Any] = {
         "hours": round(hours, 3),
-        "episodes": len(episodes),
-        "episodes_alarmed": len(delays),
+        "delays": _delays(episodes),
+        "delays_vf_asystole": _delays([e for e in episodes if e["label"] != "VT"]),
         "alarms_judged": sum(row["judged"] for row in rows),
         "false_alarms": false,
     }
     if hours:
         pooled["false_alarms_per_10_hours"] = round(10 * false / hours, 2)
-    waited = [d for d in delays if d > 0]  # an alarm that was on already says nothing of how long one takes
-    pooled["already_alarmed"] = len(delays) - len(waited)
-    if waited:
-        median, late = np.percentile(waited, [50, 95])
-        pooled |= {"delay_median": round(float(median), 2), "delay_p95": round(float(late), 2)}
-        pooled["delay_max"] = max(waited)
+    labels = sorted({label for row in rows for label in row["alerts"]})
+    pooled["alerts"] = {}
+    for label in labels:
+        counts = [row["alerts"][label] for row in rows if label in row["alerts"]]
+        sums = {key: sum(c[key] for c in counts) for key in ("announced", "judged", "false")}
+        if sums["judged"]:
+            sums["false_per_hour"] = round(sums["false"] / hours, 3)
+        pooled["alerts"][label] = sums
+    pooled["rhythms"] = {
+        name: evidence_rhythm.pooled(some)
+        for name in evidence_rhythm.RHYTHMS
+        if (some := [row["rhythms"][name] for row in rows if name in row["rhythms"]])
+    }
     if beats:
         pooled["beats"] = _share(*(sum(b[key] for b in beats) for key in ("true", "missed", "extra")))
     return pooled
+
+
+def _delays(episodes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return how many episodes were alarmed, and how long after the onset those that were not alarmed already."""
+    delays = [e["delay"] for e in episodes if "delay" in e]
+    waited = [d for d in delays if d > 0]  # an alarm that was on already says nothing of how long one takes
+    figures: dict[str, Any] = {"episodes": len(episodes), "alarmed": len(delays), "already": len(delays) - len(waited)}
+    if waited:
+        median, late = np.percentile(waited, [50, 95])
+        figures |= {"median": round(float(median), 2), "p95": round(float(late), 2), "max": max(waited)}
+    return figures
 
 
 def _share(true: int, missed: int, extra: int) -> dict[str, Any]:
@@ -326,65 +353,16 @@ def _judged(beats: npt.NDArray[np.float64], flutter: Iterable[tuple[float, float
     return beats[keep]
 
 
-def _alarms(events: Iterable[Event], front_end_s: float, seconds: float) -> tuple[Alarm, ...]:
-    alarms: dict[str, Alarm] = {}
-    for event in events:
-        if not isinstance(event, Alert) or event.kind != "rule":
+def _take(alarms: dict[str, Alarm], events: Iterable[Event], heard: float, window_s: float, seconds: float) -> None:
+    """Note in `alarms` what events that were heard at one time say."""
+    for e in events:
+        if not isinstance(e, Alert):
             continue
-        if event.phase == "new":
-            heard = event.time + front_end_s
-            alarms[event.id] = Alarm(event.label, event.priority, event.onset, heard, seconds)
-        elif event.phase == "end" or event.latched:
-            alarms[event.id] = replace(alarms[event.id], end=min(event.time, alarms[event.id].end))
-    return tuple(alarms.values())
-
-
-def _brackets(entries: Iterable[Annotation], rate: float, seconds: float) -> list[tuple[float, float]]:
-    """Return the stretches between `[` and `]`: ventricular flutter."""
-    found, start = [], None
-    for a in entries:
-        if a.symbol == "[":
-            start = a.sample / rate
-        elif a.symbol == "]" and start is not None:
-            found.append((start, a.sample / rate))
-            start = None
-    return found if start is None else [*found, (start, seconds)]
-
-
-def _of_beats(
-    times: npt.NDArray[np.float64],
-    ventricular: Sequence[bool],
-    flutter: Sequence[tuple[float, float]],
-    settings: RuleSettings,
-) -> list[Episode]:
-    """Return what annotated beats make, by the definitions that the rules have."""
-    t = times.tolist()
-    found = []
-    for a, b in pairwise(t):
-        if b - a >= settings.asystole_s and not any(start < b and end > a for start, end in flutter):
-            found.append(Episode("Asystole", a, b))
-    for n, label, above, limit in (
-        (settings.ventricular_beats, "VT", True, settings.ventricular_bpm),
-        (settings.brady_beats, "ExtremeBrady", False, settings.brady_bpm),
-        (settings.tachy_beats, "ExtremeTachy", True, settings.tachy_bpm),
-    ):
-        for k in range(n - 1, len(t)):
-            bpm = 60 * (n - 1) / (t[k] - t[k - n + 1])
-            if (bpm > limit) == above and (label != "VT" or all(ventricular[k - n + 1 : k + 1])):
-                found.append(Episode(label, t[k - n + 1], t[k]))
-    return found
-
-
-def _merged(episodes: Iterable[Episode]) -> list[Episode]:
-    """Return the episodes in order, those of one label that overlap as one."""
-    merged: dict[str, list[Episode]] = {}
-    for e in sorted(episodes, key=lambda e: (e.label, e.onset)):
-        mine = merged.setdefault(e.label, [])
-        if mine and e.onset <= mine[-1].end:
-            mine[-1] = replace(mine[-1], end=max(mine[-1].end, e.end))
-        else:
-            mine.append(e)
-    return sorted((e for mine in merged.values() for e in mine), key=lambda e: e.onset)
+        if e.phase == "new":
+            onset = e.onset if e.kind == "rule" else max(0.0, e.onset - window_s)
+            alarms[e.id] = Alarm(e.label, e.priority, onset, heard, seconds, e.kind)
+        elif e.phase == "end" or e.latched:
+            alarms[e.id] = replace(alarms[e.id], end=min(e.time, alarms[e.id].end))
 
 
 def _trimmed_mean(values: npt.NDArray[np.float64]) -> float:

@@ -21,6 +21,8 @@ from .rhythm.settings import RuleSettings
 PRIORITIES = ("none", "low", "medium", "high")
 """In rising order; `none` is reported in status and predict, and never announced."""
 
+DAY_S = 86400
+
 DEFAULT_POLICY = Path(__file__).with_name("policy.toml")
 
 
@@ -40,6 +42,8 @@ class LabelPolicy:
     """False switches the label's alerts off and keeps its priority."""
     threshold: float | None = None
     """Probability in (0, 1] to use instead of the bundle's calibrated threshold."""
+    timeout_s: float | None = None
+    """Seconds to use instead of the policy's `timeout_s`; also of medium priority, never of high."""
 
     def __post_init__(self) -> None:
         if self.priority not in PRIORITIES:
@@ -51,6 +55,10 @@ class LabelPolicy:
             )
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise PolicyError(f"threshold: {self.threshold} is impossible; give a probability above 0 and up to 1")
+        if self.timeout_s is not None and not 0 <= self.timeout_s <= DAY_S:
+            raise PolicyError(f"timeout_s: {self.timeout_s} is impossible; give seconds from 0 to {DAY_S}")
+        if self.timeout_s and self.priority == "high":
+            raise PolicyError("timeout_s: an alert of high priority is announced whenever it comes; take timeout_s out")
 
     @property
     def announced(self) -> bool:
@@ -78,6 +86,10 @@ class Policy:
     """Seconds without a usable window after which nothing is known; more than the hop of the windows."""
     refractory_s: Annotated[float, Range(0, 86400)]
     """Seconds from the end of an episode in which its label is not announced again; high priority never waits."""
+    timeout_s: Annotated[float, Range(0, 86400)]
+    """Seconds from an announcement of low priority in which its label is not announced again."""
+    silence_s: Annotated[float, Range(10, 600)]
+    """Seconds for which a silenced alert sends no updates."""
     update_interval_s: Annotated[float, Range(0, 86400)]
     """Seconds between the updates of an episode that goes on; 0 = no updates."""
     default_priority: str
@@ -145,6 +157,13 @@ class Policy:
         """Return what holds for `label`: its own entry, or one with the default priority."""
         return self.labels.get(label) or LabelPolicy(self.default_priority)
 
+    def timeout(self, label: str) -> float:
+        """Return the seconds from an announcement of `label` in which it is not announced again."""
+        mine = self.of(label)
+        if mine.timeout_s is not None:
+            return mine.timeout_s
+        return self.timeout_s if mine.priority == "low" else 0.0
+
     def suppressors(self, label: str) -> frozenset[str]:
         """Return the labels whose alerts keep `label` from being announced."""
         return frozenset(above for above, below in self._below.items() if label in below)
@@ -167,7 +186,13 @@ def _check_ranges(settings: Policy | RuleSettings, path: str) -> None:
             )
 
 
-_LABEL_TYPES: dict[str, type] = {"priority": str, "latch": bool, "enabled": bool, "threshold": float}
+_LABEL_TYPES: dict[str, type] = {
+    "priority": str,
+    "latch": bool,
+    "enabled": bool,
+    "threshold": float,
+    "timeout_s": float,
+}
 _TYPE_NAMES = {str: "text in quotes", bool: "true or false", int: "a whole number", float: "a number", dict: "a table"}
 
 

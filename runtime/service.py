@@ -11,6 +11,7 @@ from typing import Protocol
 from ecg_edge.firmware_bridge.device_clock import ClockReading
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
+from .control import Control
 from .engine import Engine, StreamFormat
 from .events import Event, Summary, Technical, stamp
 from .latency import LatencyHistogram
@@ -55,12 +56,14 @@ class Monitor:
         recorder: Recorder | None = None,
         metrics: Metrics | None = None,
         notifier: Notifier | None = None,
+        control: Control | None = None,
     ) -> None:
         """Prepare.
 
         live: stamp the time of day, give windows up when this machine falls behind, and tell of sinks in trouble;
         seconds: stop after so much signal, None for no limit; recorder: gets the signal as it comes, and the events;
-        metrics: is told how the monitor is after each window; notifier: is told that it is ready, alive and stopping.
+        metrics: is told how the monitor is after each window; notifier: is told that it is ready, alive and stopping;
+        control: is asked for what people want.
         """
         self._source, self._make_engine = source, make_engine
         self._sinks: list[Sink] = [*sinks, recorder] if recorder else list(sinks)
@@ -69,6 +72,7 @@ class Monitor:
         self._troubled: dict[int, float] = {}  # outlet -> seconds of signal at which its trouble was last seen
         if metrics:
             metrics.watch(self.accounts)
+        self._control = control
         self._failure: EcgEdgeError | None = None
         self._live, self._seconds = live, seconds
         self._latency = LatencyHistogram(budget_ms)
@@ -132,7 +136,20 @@ class Monitor:
         """Return what became of the events, by sink; for any thread."""
         return {name: a.as_dict() for outlet in self._outlets for name, a in outlet.accounts().items()}
 
+    def _obey(self, engine: Engine) -> None:
+        """Do what people have asked for since the last item."""
+        for request in self._control.pending() if self._control else ():
+            try:
+                account, alerts = engine.silence(request.labels)
+            except EcgEdgeError as error:
+                request.answer(f"error {error}")
+                continue
+            self._emit([account, *alerts], [])
+            request.answer(f"ok {account.message}")
+
     def _take(self, item: Item) -> None:
+        if self._engine is not None:
+            self._obey(self._engine)
         if isinstance(item, StreamFormat):
             self._format, self._engine = item, self._make_engine(item)
             if self._recorder:

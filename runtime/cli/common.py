@@ -1,6 +1,7 @@
 """What several sub-commands share: the options of a model, of a signal and of a monitor."""
 
 import argparse
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ecg_edge.firmware_bridge.recording import Recording
 
 from .. import backends
 from ..bundle import Bundle, load
+from ..control import Control
 from ..engine import Engine
 from ..policy import load_policy
 from ..service import DEFAULT_BUDGET_MS, Monitor, Source, stopped_by_signals
@@ -92,8 +94,12 @@ def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", help="write events as lines of JSON instead of text")
     group.add_argument("--probabilities", action="store_true", help="a status with all probabilities every window")
     group.add_argument(
-        "--rules", action="store_true", help="also run the rhythm rules: beats, heart rate, alerts within seconds"
+        "--rules",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="run the rhythm rules beside the model: beats, heart rate, alerts within seconds (on)",
     )
+    group.add_argument("--control", type=Path, metavar="PATH", help="listen on this Unix socket for `ecg-edge silence`")
     group.add_argument("--policy", type=Path, metavar="FILE", help="alert policy that overlays the built-in one (TOML)")
     group.add_argument(
         "--budget-ms",
@@ -110,7 +116,11 @@ def run_monitor(args: argparse.Namespace, source: Source, *, live: bool, seconds
     bundle, backend = open_model(args, live=live)
     classes = bundle.manifest.classes
     policy = load_policy(args.policy, labels=[c.abbreviation for c in classes])
-    with open_outlets(args, classes, live=live) as outlets:
+    with open_outlets(args, classes, live=live) as outlets, ExitStack() as stack:
+        control = None
+        if args.control is not None:
+            control = Control(args.control)
+            stack.callback(control.close)
         monitor = Monitor(
             source,
             lambda stream: Engine(
@@ -123,6 +133,7 @@ def run_monitor(args: argparse.Namespace, source: Source, *, live: bool, seconds
             recorder=outlets.recorder,
             metrics=outlets.metrics,
             notifier=Notifier() if live else None,
+            control=control,
         )
         with stopped_by_signals(monitor):
             monitor.run()

@@ -23,6 +23,7 @@ _EXPORT = "ecg_edge.export.commands."
 COMMANDS = {
     "stream": (_RUNTIME + "stream", "monitor a live device: serial port, socket, simulated device or stdin"),
     "replay": (_RUNTIME + "replay", "run a record through the engine, or serve it as a serial device"),
+    "silence": (_RUNTIME + "silence", "tell a running monitor that its alarms have been seen"),
     "predict": (_RUNTIME + "predict", "classify whole records"),
     "evaluate-stream": (_RUNTIME + "evaluate_stream", "hold the rhythm rules against annotated records"),
     "bench": (_RUNTIME + "bench", "measure latency, memory and overhead on this machine"),

@@ -92,7 +92,8 @@ def serve(args: argparse.Namespace, speed: float | None) -> int:
 def _wrong(args: argparse.Namespace) -> str | None:
     """Return what is wrong with the options, if anything is."""
     outlets = {option: name for option, name in OUTLETS.items() if option != "json"}  # serving has a JSON of its own
-    for option, name in {**outlets, "policy": "policy", "probabilities": "probabilities"}.items():
+    others = {name: name for name in ("policy", "probabilities", "control")}
+    for option, name in {**outlets, **others}.items():
         if getattr(args, name):
             return f"--as-device monitors nothing: give --{option} to ecg-edge stream"
     if args.faults is not None and args.fault_script is not None:

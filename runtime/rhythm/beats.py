@@ -19,8 +19,9 @@ Cardiology 29:101), on another feature and with changes:
 - A small peak less than 280 ms before a beat, taken for one at first, was its P wave and is taken back.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from typing import NamedTuple
 
 REFRACTORY = 20  # samples (200 ms): no ventricle beats again sooner
 T_WAVE_WITHIN = 36  # samples (360 ms) after a beat in which a peak may be its T wave (Hamilton 2002)
@@ -55,8 +56,7 @@ class Beat:
     """Envelope at 18 Hz against the geometric mean of those at 9 and 18 Hz: less for a wide beat."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Peak:
+class _Peak(NamedTuple):
     """A peak of the strength, and the highest upper and lower frequencies beside it."""
 
     sample: int
@@ -128,25 +128,26 @@ class BeatDetector:
         found: list[Beat] = []
         before, last = self._before
         uppers, lowers = self._recent[0] + upper, self._recent[1] + lower
-        for k, value in enumerate(strength):
-            n = self.end + k
-            if last > before and last >= value:
-                around = slice(k + 5, k + 13)
-                peak = _Peak(n - 1, last, max(uppers[around]), max(lowers[around]))
-                if self._pending is None:
-                    self._pending = peak
-                elif n - 1 - self._pending.sample >= REFRACTORY:
-                    found += self._judge(self._pending)
-                    self._pending = peak
-                elif last > self._pending.height:
-                    self._pending = peak
-            elif self._pending is not None and n - self._pending.sample > REFRACTORY:
-                found += self._judge(self._pending)
-                self._pending = None
+        pending, end = self._pending, self.end
+        k = 0
+        for value in strength:
+            if last > before and last >= value:  # a peak at the sample before this one
+                sample = end + k - 1
+                settled = pending is not None and sample - pending.sample >= REFRACTORY
+                if pending is not None and settled:
+                    found += self._judge(pending)
+                if pending is None or settled or last > pending.height:
+                    around = slice(k + 5, k + 13)
+                    pending = _Peak(sample, last, max(uppers[around]), max(lowers[around]))
             before, last = last, value
+            k += 1
+        self.end = end = end + k
+        if pending is not None and end - 1 - pending.sample > REFRACTORY:
+            found += self._judge(pending)
+            pending = None
+        self._pending = pending
         self._before = before, last
         self._recent = uppers[-12:], lowers[-12:]
-        self.end += len(strength)
         return found + self._search_back(trust_wide)
 
     def _judge(self, peak: "_Peak") -> list[Beat]:
@@ -169,7 +170,7 @@ class BeatDetector:
             return ([self._take_back()] if p_wave else []) + [self._beat(peak)]
         if height < needed:
             self._noise = [*self._noise, height][-MEMORY:]
-            self._adapt()
+            self._adapt_to_noise()
         if since >= T_WAVE_WITHIN and (self._missed is None or height > self._missed.height):
             self._missed = peak
         return []
@@ -211,11 +212,22 @@ class BeatDetector:
         return Beat(wrong.sample, 0.0, 0.0)
 
     def _adapt(self) -> None:
+        """Follow new heights, noise peaks and intervals."""
         if self._heights:
             self.level = median(self._heights)
-        if self._noise:
-            self.noise = min(fmean(self._noise), NOISE_LIMIT * self.level)
-        self._noisiness = min(max((self.noise / self.level - NOISY) / (NOISIER - NOISY), 0.0), 1.0)
-        self._threshold = max(self.noise + THRESHOLD * (self.level - self.noise), LOWEST * self.level)
         if len(self._intervals) >= 3:
             self._interval = median(self._intervals)
+        self._adapt_to_noise()
+
+    def _adapt_to_noise(self) -> None:
+        if self._noise:
+            self.noise = min(sum(self._noise) / len(self._noise), NOISE_LIMIT * self.level)
+        self._noisiness = min(max((self.noise / self.level - NOISY) / (NOISIER - NOISY), 0.0), 1.0)
+        self._threshold = max(self.noise + THRESHOLD * (self.level - self.noise), LOWEST * self.level)
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the median; that of the standard library costs three times as much for so few."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

@@ -13,23 +13,27 @@ ten such measures by Amann et al. 2005 (Biomed Eng Online 4:60) led to the choic
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from .filters import FloatArray
 
 LEADS_USED = 3  # more cost time and vote no better
 WINDOW = 300  # samples: 3 s hold at least seven periods
 STEP = 2  # `wave` has nothing above 20 Hz: every other sample will do
+POINTS = WINDOW // STEP
 LOWEST_HZ, HIGHEST_HZ, STEP_HZ = 1.25, 25.0, 0.25  # of the spectrum
 SLOWEST_HZ, FASTEST_HZ = 2.3, 10.0  # of the oscillation: 140 to 600 a minute
 AROUND = 0.25  # of the peak's frequency, that counts as the peak
 SCORE = 0.3  # half way between the 99.9th percentile of conducted rhythm and the median of fibrillation
 SMALLEST = 40.0  # mean of the absolute value in microvolts: a sine of 0.13 mV peak to peak; fine VF is lower yet
+SPIKY = 0.18  # mean against highest absolute value: 0.64 for a sine; complexes with rest between them have less
 HALF_FULL = 1.5  # seconds: the score of a window passes the limit when fibrillation fills about half of it
 EVERY_SECONDS = 0.5  # from one look to the next
 MAY_MISS = 1  # of the votes: fibrillation waxes and wanes
+
+_ONES = np.ones(POINTS)  # a product with them is the quicker sum
 
 
 class Fibrillation:
@@ -37,13 +41,12 @@ class Fibrillation:
 
     def __init__(self, seconds: float) -> None:
         """Start without votes; seconds: how long it must last to be `present`."""
-        self.score = 0.0
-        """Score of the last window, 0 where no lead could be judged."""
+        self.seen = False
+        """Whether the last window showed it."""
         self._votes: deque[bool] = deque(maxlen=round((seconds - HALF_FULL) / EVERY_SECONDS) + 1)
-        n = WINDOW // STEP
         hz = np.arange(LOWEST_HZ, HIGHEST_HZ, STEP_HZ)
-        angles = 2 * np.pi * np.outer(hz, np.arange(n) * STEP / 100)
-        bell = np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2
+        angles = 2 * np.pi * np.outer(hz, np.arange(POINTS) * STEP / 100)
+        bell = np.sin(np.pi * (np.arange(POINTS) + 0.5) / POINTS) ** 2
         self._transform = np.concatenate((np.cos(angles), np.sin(angles))) * bell
         first, last = (np.searchsorted(hz, hz * (1 + side), "right") for side in (-AROUND, AROUND))
         self._hz, self._first, self._last = hz.tolist(), first.tolist(), last.tolist()
@@ -54,46 +57,66 @@ class Fibrillation:
         votes = self._votes
         return len(votes) == votes.maxlen and sum(votes) >= len(votes) - MAY_MISS
 
+    @property
+    def suspected(self) -> bool:
+        """Whether any of the last looks showed it."""
+        return any(self._votes)
+
     def forget(self) -> None:
         """Drop the votes: the signal has a hole."""
         self._votes.clear()
 
-    def look(self, wave: FloatArray, usable: npt.NDArray[np.bool_]) -> None:
-        """Judge the last WINDOW samples of `wave` (samples, leads); usable: leads (leads,) that can be read."""
-        window = wave[-WINDOW::STEP, np.flatnonzero(usable)[:LEADS_USED]]
-        self.score = self._judge(window) if window.shape[1] else 0.0
-        self._votes.append(self.score > SCORE)
+    def look(self, wave: FloatArray, usable: Sequence[bool]) -> None:
+        """Judge the last WINDOW samples of `wave` (leads, samples); usable: leads that can be read."""
+        chosen = [k for k, there in enumerate(usable) if there][:LEADS_USED]
+        first = chosen[0] if chosen else 0
+        window = wave[first : chosen[-1] + 1 if chosen else 0, -WINDOW::STEP]
+        self.seen = self._most_show_it(window, [k - first for k in chosen])
+        self._votes.append(self.seen)
 
-    def _judge(self, window: FloatArray) -> float:
-        """Return the score that most of the leads in `window` (samples, leads) reach, 0 without a large enough one.
+    def _most_show_it(self, window: FloatArray, chosen: Sequence[int]) -> bool:
+        """Return whether more than half of the large enough leads in `window` (leads, POINTS) reach SCORE.
 
-        Fibrillation shows in every lead, an artifact in one or two: of two leads it is the lower score, of three the
-        middle one.
+        Fibrillation shows in every lead, an artifact in one or two.
         """
-        parts = self._transform @ window
-        power = np.square(parts).reshape(2, len(self._hz), -1).sum(axis=0)
-        peaks = power.argmax(axis=0).tolist()
-        size = np.abs(window).sum(axis=0).tolist()
-        scores = []
-        for k, peak in enumerate(peaks):
-            if size[k] < SMALLEST * len(window):
-                continue
-            score = 0.0  # of a lead whose peak lies elsewhere
-            if SLOWEST_HZ <= self._hz[peak] <= FASTEST_HZ:
-                score = self._concentration(power[:, k], peak)
-                if score > SCORE:  # otherwise the leakage can only take it further down
-                    score -= _leakage(window[:, k], size[k])
-            scores.append(max(score, 0.0))
-        return sorted(scores)[(len(scores) - 1) // 2] if scores else 0.0
+        heights = np.abs(window)
+        sizes: list[float] = heights.dot(_ONES).tolist()
+        highest: list[float] = np.maximum.reduce(heights, axis=1).tolist()
+        large = [k for k in chosen if sizes[k] >= SMALLEST * POINTS]
+        needed = len(large) // 2 + 1
+        large = [k for k in large if sizes[k] >= SPIKY * POINTS * highest[k]]
+        if needed > len(large):  # as always while the heart beats: a tenth of what follows is saved
+            return False
+        steps: list[float] = np.abs(window[:, 1:] - window[:, :-1]).dot(_ONES[1:]).tolist()
+        for n, k in enumerate(large):
+            if needed > len(large) - n:  # not enough are left
+                return False
+            half_period = int(np.pi * sizes[k] / max(steps[k], 1.0) + 0.5)
+            if self._shows_it(window[k], sizes[k], min(max(half_period, 1), POINTS // 2)):
+                needed -= 1
+            if not needed:
+                return True
+        return False
 
-    def _concentration(self, power: FloatArray, peak: int) -> float:
-        return float(power[self._first[peak] : self._last[peak]].sum() / power.sum())
+    def _shows_it(self, signal: FloatArray, size: float, half_period: int) -> bool:
+        """Return whether one lead's window (POINTS,) reaches SCORE.
 
-
-def _leakage(signal: FloatArray, size: float) -> float:
-    """Return the VF filter's leakage (0 to 1) of a signal, by half its mean period; size: sum |v|."""
-    half_period = np.pi * size / max(float(np.abs(signal[1:] - signal[:-1]).sum()), 1.0)
-    n = min(max(int(half_period + 0.5), 1), len(signal) // 2)
-    early, late = signal[:-n], signal[n:]
-    whole = np.abs(early).sum() + np.abs(late).sum()
-    return float(np.abs(early + late).sum() / whole)
+        size: sum of its absolute values; half_period: in points, as the VF filter takes it from size and steps.
+        """
+        early, late = signal[:-half_period], signal[half_period:]
+        left = float(np.abs(early + late).dot(_ONES[half_period:]))
+        # The concentration is a share: with so much left, counted against more than there is, it cannot suffice.
+        if left >= (1 - SCORE) * 2 * size:
+            return False
+        parts = self._transform.dot(signal)
+        np.multiply(parts, parts, out=parts)
+        power = parts[: len(self._hz)]
+        power += parts[len(self._hz) :]
+        peak = int(power.argmax())
+        if not SLOWEST_HZ <= self._hz[peak] <= FASTEST_HZ:
+            return False
+        concentration = float(np.add.reduce(power[self._first[peak] : self._last[peak]]) / np.add.reduce(power))
+        if concentration <= SCORE:  # the leakage can only take it further down
+            return False
+        leakage = left / float(np.abs(early).sum() + np.abs(late).sum())
+        return concentration - leakage > SCORE

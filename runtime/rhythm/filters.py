@@ -26,7 +26,9 @@ LOW_HZ, LOW_SIGMA = 9.0, 0.032  # centre and spread in seconds: a response from 
 HIGH_HZ, HIGH_SIGMA = 18.0, 0.020  # 9 to 27 Hz
 DRIFT_SAMPLES = 51  # the average that is subtracted for `wave`: -3 dB at 1.2 Hz
 SMOOTH_SAMPLES = 5  # and the one that smooths it: nothing left at 20 Hz, where muscle noise begins
-HISTORY = 400  # samples of `wave` kept: a beat found by searching back is at most that old at 40 a minute
+GROUP = 4  # blocks that may come at once
+KEPT = (GROUP - 1) * BLOCK  # samples kept besides the newest block: what the filters and the look for flat lines need
+ROOM_BLOCKS = 32  # that the buffer of the signal takes before the last samples move back to its front
 COEFFICIENT_BITS = 14  # samples of 27 bits and 79 coefficients of 14 bits stay below 2**48
 
 
@@ -35,36 +37,57 @@ class Filters:
 
     def __init__(self, columns: Sequence[int]) -> None:
         """Prepare; columns: which of the twelve leads."""
-        self._columns = list(columns)
+        self._columns = np.array(columns)
         self._matrix = _matrix()
-        self._signal = np.zeros((2 * HALF + BLOCK, len(columns)))
-        self._fresh = True
-        self.wave = np.zeros((HISTORY, len(columns)))
-        """The last HISTORY samples of `wave` in microvolts, (HISTORY, leads)."""
+        self._signal = np.zeros((KEPT + ROOM_BLOCKS * BLOCK, len(columns)))
+        self._end = 0  # rows of it that are filled
+        self._parts = np.zeros((GROUP, 5 * BLOCK, len(columns)))
+        self._stretches: dict[tuple[int, int], FloatArray] = {}
+        self.wave = self._parts[:0, 4 * BLOCK :]
+        """`wave` of the last blocks in microvolts, (n, BLOCK, leads)."""
 
-    def push(self, block: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Take (BLOCK, 12) in 1/16 microvolt and return `low` and `high`, (BLOCK, leads) in microvolts squared.
+    def push(self, blocks: FloatArray) -> FloatArray:
+        """Take n blocks (n * BLOCK, 12) in 1/16 microvolt, 1 to GROUP of them.
 
-        What was before the first block counts as its first sample.
+        Returns `high` and below it `low` of each block in microvolts squared, (n, 2 * BLOCK, leads), valid until the
+        next blocks. What was before the first block counts as its first sample.
         """
-        signal = self._signal
-        if self._fresh:
-            signal[:] = block[0, self._columns]
-            self._fresh = False
-        signal[:-BLOCK] = signal[BLOCK:]
-        signal[-BLOCK:] = block[:, self._columns]
-        parts = self._matrix @ signal
-        self.wave[:-BLOCK] = self.wave[BLOCK:]
-        self.wave[-BLOCK:] = parts[4 * BLOCK :]
-        squares = np.square(parts[: 4 * BLOCK]).reshape(2, 2, BLOCK, -1)
-        low, high = squares[0] + squares[1]
-        return low, high
+        signal, end = self._signal, self._end
+        if not end:
+            end = KEPT
+            signal[:end] = blocks[0, self._columns]
+        elif end + len(blocks) > len(signal):
+            signal[:KEPT] = signal[end - KEPT : end]
+            end = KEPT
+        self._end = end = end + len(blocks)
+        blocks.take(self._columns, axis=1, out=signal[end - len(blocks) : end], mode="clip")
+        n = len(blocks) // BLOCK
+        parts = np.matmul(self._matrix, self._overlapping(n, end), out=self._parts[:n])
+        self.wave = parts[:, 4 * BLOCK :]
+        squares = parts[:, : 4 * BLOCK]
+        np.multiply(squares, squares, out=squares)
+        evens = squares[:, : 2 * BLOCK]
+        return np.add(evens, squares[:, 2 * BLOCK :], out=evens)
+
+    def _overlapping(self, n: int, end: int) -> FloatArray:
+        """Return what the n blocks before `end` take, (n, 2 * HALF + BLOCK, leads): a view, made once."""
+        if (n, end) not in self._stretches:
+            length = 2 * HALF + BLOCK
+            rows = self._signal[end - length - (n - 1) * BLOCK : end]
+            down, across = rows.strides
+            shape, strides = (n, length, rows.shape[1]), (BLOCK * down, down, across)
+            self._stretches[n, end] = np.lib.stride_tricks.as_strided(rows, shape, strides, writeable=False)
+        return self._stretches[n, end]
+
+    def last(self, samples: int) -> FloatArray:
+        """Return the newest samples of these leads, (samples, leads) in 1/16 microvolt; at most GROUP blocks."""
+        return self._signal[self._end - samples : self._end]
 
 
 def _matrix() -> FloatArray:
     """Return the matrix (5 * BLOCK, 2 * HALF + BLOCK) from 1/16 microvolt to microvolt: both wavelets' halves, wave."""
     (even, odd), (higher_even, higher_odd) = _wavelet(LOW_HZ, LOW_SIGMA), _wavelet(HIGH_HZ, HIGH_SIGMA)
-    kernels = [even, higher_even, odd, higher_odd, _wave()]
+    kernels = [higher_even, even, higher_odd, odd, _wave()]
     matrix = np.zeros((5, BLOCK, 2 * HALF + BLOCK))
     for part, kernel in zip(matrix, kernels, strict=True):
         integers = np.rint(kernel * 2**COEFFICIENT_BITS)

@@ -17,43 +17,52 @@ from ecg_edge.firmware_bridge.leads import LEADS, MEASURED_LEADS
 
 from ..alerts import AlertMachine
 from ..events import Alert
-from ..filters import BLOCK, FRACTION_BITS
+from ..filters import BLOCK
 from ..policy import Policy
-from ..quality import FLAT_MICROVOLTS
 from .beats import Beat, BeatDetector
-from .fibrillation import EVERY_SECONDS, SCORE, Fibrillation
-from .filters import HALF, Filters, FloatArray
+from .fibrillation import EVERY_SECONDS, WINDOW, Fibrillation
+from .filters import GROUP, HALF, Filters, FloatArray
 from .rate import Rate
+from .readable import Readable
+from .rolling import Rolling
 from .rules import RULES, Seen, findings
 from .ventricular import Shapes
 from .voting import Voting
 
 PREFERENCE = ("II", "V2", "V5", "I", "V1", "V3", "V4", "V6")  # measured leads, those with tall QRS complexes first
-SETTLE_BLOCKS = 5  # after a lead returns, until what was before has left the filters: 79 samples, and a little
-FLAT_BLOCKS = 4  # a second without movement is a flat line, as for the model
+LIMB_LEADS = LEADS[:6]
+HISTORY = 400  # samples of `wave` kept: a beat found by searching back is at most that old at 40 a minute
 LOOK_SAMPLES = round(EVERY_SECONDS * 100)
 RELEARN_SECONDS = 20.0  # without a beat, after which whatever stands out is learned as one: electrodes may have moved
 AFTERMATH_SAMPLES = 2000  # 20 s after fibrillation, in which slow waves must not hide an asystole by passing for beats
 LEARN_SECONDS = 5.0  # in which a heart shows beats enough to learn one from; otherwise another try
 RATE_HZ = 100  # model rate
+CALM_MARGIN_S = 0.5  # a peak that is judged only at the end of the refractory time, and a beat taken back
+CALM_ABOVE, CALM_BELOW = 1.2, 0.85  # of the limits of bradycardia and tachycardia: further than a few beats can take it
 
 
 class RhythmMonitor:
     """Watches the rhythm of one stream."""
 
-    def __init__(self, present: npt.NDArray[np.bool_], lead_in: int, policy: Policy) -> None:
+    def __init__(self, present: npt.NDArray[np.bool_], lead_in: int, first_group: int, policy: Policy) -> None:
         """Prepare.
 
         present: leads (12,) that the source has or that follow from what it has; the measured ones among them are
-        watched, or all where there is none. lead_in: samples by which the first block starts before the stream.
+        watched, and limb leads that follow from no others. lead_in: samples by which the first block starts before the
+        stream.
+        first_group: blocks before the first group of GROUP blocks.
         """
         there = [lead for lead, is_there in zip(LEADS, present.tolist(), strict=True) if is_there]
-        self._leads = [lead for lead in PREFERENCE if lead in there] or there
+        self._leads = [lead for lead in PREFERENCE if lead in there]
+        if not set(LIMB_LEADS).issubset(there):  # then none of the limb leads follows from others
+            self._leads += [lead for lead in LIMB_LEADS if lead in there and lead not in PREFERENCE]
         assert set(PREFERENCE) == set(MEASURED_LEADS)
         self._columns = [LEADS.index(lead) for lead in self._leads]
         self._settings = policy.rules
         n = len(self._leads)
         self._filters = Filters(self._columns)
+        self._readable = Readable(self._columns)
+        self._wave = Rolling(n, HISTORY + GROUP * BLOCK)
         self._voting = Voting(n)
         self._detector = BeatDetector()
         self._shapes = Shapes()
@@ -63,17 +72,18 @@ class RhythmMonitor:
         at_once = replace(policy, smoothing_s=0.0, hysteresis=0.0, confirm_windows=1, confirm_of=1, end_windows=ends)
         self._machine = AlertMachine(RULES, at_once, kind="rule")
 
-        self._lead_in = lead_in
+        self._lead_in, self._first_group = lead_in, first_group
         self._end = 0  # samples so far
-        self._valid = np.full(n, SETTLE_BLOCKS)  # blocks since the lead was invalid
-        self._still = np.zeros(n, dtype=np.int64)  # blocks since the lead moved
-        self._names: dict[bytes, tuple[str, ...]] = {}
+        self._names: dict[tuple[bool, ...], tuple[str, ...]] = {}
         self._watched_since = 0.0
         self._blind = False
         self._fibrillated = -AFTERMATH_SAMPLES  # sample of the last look that scored as fibrillation
         self._beating = False  # whether a beat has ever been seen
         self._asystole = False
+        self._calm = False  # whether nothing has been found since the last beat
         self._quiet_from = 0.0
+        self.calm = False
+        """Whether the blocks up to the end of a group may come at once, see `_is_calm`."""
         self.beats: list[tuple[float, bool]] = []
         """Beats that the last block made known: (seconds of signal, whether ventricular)."""
         self.withdrawn: list[tuple[float, bool]] = []
@@ -92,83 +102,132 @@ class RhythmMonitor:
     @property
     def heart_rate(self) -> float | None:
         """Beats per minute, 0 in asystole; None while it is not known."""
-        if self._blind or self._fibrillation.score > SCORE:
+        if self._blind or self._fibrillation.seen:
             return None
         return 0.0 if self._asystole else self._rate.bpm(self._time(self._detector.searched))
+
+    def _is_calm(self) -> bool:
+        """Return whether the rest of a group may wait for its end: nothing can become an alert in it, whatever it is.
+
+        Nothing has been found, no look has shown fibrillation, no beat in a row is ventricular, and every rate and the
+        time since the last beat are far from their limits. (Five beats of a tachycardia within three blocks could be
+        told three blocks late: they would be faster than 300 a minute.)
+        """
+        settings, rate = self._settings, self._rate
+        if not self._calm or self._machine.active or self._blind or not self._readable.well or rate.last is None:
+            return False
+        if self._fibrillation.suspected or rate.ventricular_run() or self._detector.learning:
+            return False
+        waited = self._time(self._detector.searched) - rate.last
+        latest, fast = rate.over(2), rate.over(settings.tachy_beats)
+        return (
+            waited + (GROUP - 1) * BLOCK / RATE_HZ < settings.pause_s - CALM_MARGIN_S
+            and latest is not None
+            and latest[0] > CALM_ABOVE * settings.brady_bpm
+            and fast is not None
+            and fast[0] < CALM_BELOW * settings.tachy_bpm
+        )
 
     def acknowledge(self, label: str) -> list[Alert]:
         """Release the latch of `label`, see AlertMachine."""
         return self._machine.acknowledge(label)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that the rules can find."""
+        return self._machine.labels
+
+    def silence(self, label: str | None = None) -> list[Alert]:
+        """Silence all open alerts, or that of `label`, see AlertMachine."""
+        return self._machine.silence(label)
+
     def finish(self, time: float) -> list[Alert]:
         """End all open episodes at the end of the stream."""
         return self._machine.finish(time)
 
-    def push(self, block: FloatArray, invalid: npt.NDArray[np.bool_], time: float) -> list[Alert]:
-        """Take a block (BLOCK, 12) in 1/16 microvolt and return what it changes.
+    def push(self, blocks: FloatArray, invalid: npt.NDArray[np.bool_], times: Sequence[float]) -> list[Alert]:
+        """Take one or more blocks of one group and return what they change.
 
-        invalid: (BLOCK, 12), True where the electrode was off or the sample missing; time: stream time of its end,
-        which alerts carry.
+        blocks: (n * BLOCK, 12) in 1/16 microvolt; invalid: the same shape, True where the electrode was off or the
+        sample missing; times: stream time of each block's end, which alerts carry. However the blocks of a group are
+        cut into calls, the result is the same.
         """
-        usable, flat = self._usable(block, invalid)
         self.beats, self.withdrawn = [], []
-        self._end += BLOCK
-        low, high = self._filters.push(block)
-        if not usable.any():
+        n = len(times)
+        clean = b"\x01" not in invalid.tobytes()  # the quickest way to ask
+        if n > 1 and not (clean and self._readable.well and not self._detector.learning and not self._blind):
+            alerts = []
+            beats, withdrawn = self.beats, self.withdrawn
+            for k, time in enumerate(times):
+                part = slice(k * BLOCK, (k + 1) * BLOCK)
+                alerts += self.push(blocks[part], invalid[part], [time])
+                beats = [b for b in beats if b not in self.withdrawn] + self.beats
+                withdrawn = withdrawn + self.withdrawn
+            self.beats, self.withdrawn = beats, withdrawn
+            return alerts
+        squares = self._filters.push(blocks)
+        self._wave.append(self._filters.wave)
+        readable = self._readable
+        if not (clean and readable.well):
+            readable.push(self._filters, invalid)
+        if not readable.any:
+            self._end += BLOCK
             self._go_blind()
-            return self._machine.step(time, None, (), 0.0)
+            self.calm = False
+            return self._machine.step(times[0], None, (), 0.0)
         if self._blind:
             self._blind = False
-            self._watched_since = self._time(self._end)
-        moving = usable & ~flat
-        all_flat = not moving.any()
-        watched = usable if all_flat else moving
+            self._watched_since = self._time(self._end + BLOCK)
+        self._voting.push(squares)
+        alerts = []
+        for k, time in enumerate(times):
+            self._end += BLOCK
+            learning = self._detector.learning and self._detector.settled
+            alerts += self._judge(self._voting.join(k, readable.watched, learning), time, (n - 1 - k) * BLOCK)
+        if readable.well and (self._end // BLOCK - self._first_group) % GROUP == 0:
+            readable.look(self._filters)
+        self.calm = self._is_calm()
+        return alerts
+
+    def _judge(self, joined: list[float], time: float, later: int) -> list[Alert]:
+        """Return what a block changes; later: samples behind it that have been filtered already."""
+        watched = self._readable.watched
         unlearned = self._detector.learning
-        learning = unlearned and self._detector.settled
-        strength, upper, lower = self._voting.push(low, high, watched, learning).tolist()
         trust_wide = self._end - self._fibrillated > AFTERMATH_SAMPLES
-        voices = watched & self._voting.voices
-        self._take_beats(self._detector.push(strength, upper, lower, trust_wide), voices)
+        strength, upper, lower = joined[:BLOCK], joined[BLOCK : 2 * BLOCK], joined[2 * BLOCK :]
+        beats = self._detector.push(strength, upper, lower, trust_wide)
+        if beats:
+            voices = tuple(w and v for w, v in zip(watched, self._voting.voices, strict=True))
+            self._take_beats(beats, voices, later)
+            self._calm = False
         if unlearned and not self._detector.learning:  # beats before this were learned from and not told
             self._watched_since = self._time(self._end)
         if self._end % LOOK_SAMPLES == 0:
-            self._fibrillation.look(self._filters.wave, watched)
-            if self._fibrillation.score > SCORE:
+            self._fibrillation.look(self._wave.last(WINDOW, later), watched)
+            if self._fibrillation.seen:
                 self._fibrillated = self._end
+        all_flat = self._readable.all_flat
         if all_flat and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
             self._watched_since = self._time(self._end)
-        found = findings(self._seen(), self._rate, self._settings)
+        found = {} if self._calm and self._stays_calm() else findings(self._seen(), self._rate, self._settings)
+        self._calm = not found
         self._asystole = "Asystole" in found
         self._relearn()
         if not found and not self._machine.active:
             return []
         probabilities = np.array([float(rule.abbreviation in found) for rule in RULES])
         onsets = {label: max(0.0, onset - self._time(self._end + HALF) + time) for label, onset in found.items()}
-        quality = float(moving.mean())
-        return self._machine.step(time, probabilities, self._named(watched), quality, onsets=onsets)
+        return self._machine.step(time, probabilities, self._named(watched), self._readable.quality, onsets=onsets)
 
-    def _named(self, mask: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-        key = mask.tobytes()
-        if key not in self._names:
-            named = {lead for lead, there in zip(self._leads, mask.tolist(), strict=True) if there}
-            self._names[key] = tuple(lead for lead in LEADS if lead in named)
-        return self._names[key]
+    def _named(self, mask: tuple[bool, ...]) -> tuple[str, ...]:
+        if mask not in self._names:
+            named = {lead for lead, there in zip(self._leads, mask, strict=True) if there}
+            self._names[mask] = tuple(lead for lead in LEADS if lead in named)
+        return self._names[mask]
 
     def _time(self, sample: int) -> float:
         """Return the time in seconds since the stream began of what the filters give as `sample`."""
         return (sample - HALF - self._lead_in) / RATE_HZ
-
-    def _usable(
-        self, block: FloatArray, invalid: npt.NDArray[np.bool_]
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Return which leads (n,) can be read, and which of them are flat lines."""
-        self._valid += 1
-        if invalid.any():
-            self._valid[invalid[:, self._columns].any(axis=0)] = 0
-        moved = np.ptp(block[:, self._columns], axis=0) >= FLAT_MICROVOLTS * 2**FRACTION_BITS
-        self._still += 1
-        self._still[moved] = 0
-        return self._valid >= SETTLE_BLOCKS, self._still >= FLAT_BLOCKS
 
     def _go_blind(self) -> None:
         """Forget what a break in the signal makes doubtful."""
@@ -179,7 +238,7 @@ class RhythmMonitor:
             self._rate.forget()
             self._fibrillation.forget()
 
-    def _take_beats(self, beats: Sequence[Beat], voices: npt.NDArray[np.bool_]) -> None:
+    def _take_beats(self, beats: Sequence[Beat], voices: tuple[bool, ...], later: int) -> None:
         for beat in beats:
             time = self._time(beat.sample)
             if not beat.height:
@@ -188,11 +247,17 @@ class RhythmMonitor:
                 self.beats = [b for b in self.beats if b not in wrong]
                 continue
             age = self._end - beat.sample
-            ventricular = self._shapes.ventricular(beat, self._filters.wave, age, voices)
+            ventricular = self._shapes.ventricular(beat, self._wave.last(HISTORY, later), age, voices)
             self._rate.beat(time, ventricular)
             self._voting.beat(beat.sample, voices)
             self.beats.append((time, ventricular))
             self._beating = True
+
+    def _stays_calm(self) -> bool:
+        """Return whether nothing can be found, given that nothing was before and that no beat has come since."""
+        quiet_since = max(self._rate.last or 0.0, self._watched_since)
+        quiet = self._time(self._detector.searched) - quiet_since
+        return quiet < self._settings.pause_s and not self._fibrillation.present
 
     def _seen(self) -> Seen:
         detector = self._detector
@@ -202,7 +267,7 @@ class RhythmMonitor:
             learned=self._beating,
             noise=detector.noise / detector.level if detector.level else 0.0,
             fibrillated=self._time(self._fibrillated),
-            fibrillating=self._fibrillation.score > SCORE,
+            fibrillating=self._fibrillation.seen,
             fibrillation=self._fibrillation.present,
         )
 

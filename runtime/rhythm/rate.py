@@ -1,8 +1,10 @@
 """Heart rate from the times of beats, and what a run of beats says of it."""
 
 from collections import deque
-from itertools import islice, pairwise
-from statistics import fmean, median
+from itertools import islice, pairwise, takewhile
+from operator import itemgetter
+
+from .beats import median
 
 AVERAGED = 8  # beats' intervals in the displayed rate, as many as monitors commonly use
 FEWEST = 3  # intervals below which no rate is given
@@ -15,6 +17,10 @@ class Rate:
     def __init__(self) -> None:
         """Start without a beat."""
         self._beats: deque[tuple[float, bool]] = deque(maxlen=LONGEST_MEMORY)  # newest first: time, ventricular
+        self._known: dict[int, tuple[float, float, float] | None] = {}  # answers of `over` since the last change
+        self._run: int | None = None  # and of `ventricular_run`
+        self.last: float | None = None
+        """Time of the last beat."""
 
     def beat(self, time: float, ventricular: bool) -> None:
         """Take a beat; one that was found late goes where it belongs."""
@@ -23,22 +29,25 @@ class Rate:
             later.append(self._beats.popleft())
         self._beats.appendleft((time, ventricular))
         self._beats.extendleft(reversed(later))
+        self._changed()
 
     def take_back(self, time: float) -> list[tuple[float, bool]]:
         """Forget a beat that was none, and return it as it was taken, if it still was remembered."""
         wrong = [b for b in self._beats if b[0] == time]
         for beat in wrong:
             self._beats.remove(beat)
+        self._changed()
         return wrong
 
     def forget(self) -> None:
         """Forget all beats: nothing is known of what lies between them and the next."""
         self._beats.clear()
+        self._changed()
 
-    @property
-    def last(self) -> float | None:
-        """Time of the last beat."""
-        return self._beats[0][0] if self._beats else None
+    def _changed(self) -> None:
+        self._known.clear()
+        self._run = None
+        self.last = self._beats[0][0] if self._beats else None
 
     def bpm(self, now: float) -> float | None:
         """Return the rate over the last beats, None while it is unknown.
@@ -58,17 +67,19 @@ class Rate:
 
         None for fewer beats.
         """
+        if beats not in self._known:
+            self._known[beats] = self._count(beats)
+        return self._known[beats]
+
+    def _count(self, beats: int) -> tuple[float, float, float] | None:
         if len(self._beats) < beats:
             return None
         times = [time for time, _ in islice(self._beats, beats)]
         intervals = [later - earlier for later, earlier in pairwise(times)]
-        return 60 / fmean(intervals), 60 / median(intervals), times[-1]
+        return 60 * len(intervals) / sum(intervals), 60 / median(intervals), times[-1]
 
     def ventricular_run(self) -> int:
         """Return how many ventricular beats stand in a row now."""
-        n = 0
-        for _, ventricular in self._beats:
-            if not ventricular:
-                break
-            n += 1
-        return n
+        if self._run is None:
+            self._run = sum(1 for _ in takewhile(itemgetter(1), self._beats))
+        return self._run

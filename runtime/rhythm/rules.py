@@ -16,7 +16,7 @@ without beats, and every count starts anew after it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..classes import ClassInfo
 from .rate import Rate
@@ -37,8 +37,7 @@ UNLEARNED = 6.0  # more seconds without a beat where none has been seen yet: lea
 STALE = 2.0  # seconds after the last beat for which a count of beats still tells of now; 30 a minute
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """What a block shows; times in seconds of stream time."""
 
     time: float

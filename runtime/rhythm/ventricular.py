@@ -1,14 +1,17 @@
 """Which beats are ventricular: those that look unlike the patient's usual beat and are wider.
 
-A beat's shape is the 320 ms of `wave` around it in up to three leads. It is compared with a template, the running mean
-of the usual beats, by the correlation over all leads at once at its best alignment; width shows as less of the upper
-frequencies (`Beat.sharpness`), which needs no onset and offset and so stands noise. What is unlike the template but as
-narrow is conducted another way, or noise.
+A beat's shape is the 320 ms of `wave` around it in all leads that show it. It is compared with a template, the running
+mean of the usual beats, by the correlation over all leads at once at its best alignment; width shows as less of the
+upper frequencies (`Beat.sharpness`), which needs no onset and offset and so stands noise. What is unlike the template
+but as narrow is conducted another way, or noise.
 
 The template follows slow changes by itself. When the rhythm itself changes its shape (another posture, a block that
 comes with a rate), the new shape is learned after a while of beats like each other, but never at a rate of
 tachycardia: a tachycardia must not become the usual beat by lasting.
 """
+
+from functools import lru_cache
+from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -42,23 +45,25 @@ class Shapes:
         self.relative_sharpness = 1.0
         """Of the last beat against the usual one."""
 
-    def ventricular(self, beat: Beat, wave: FloatArray, age: int, usable: npt.NDArray[np.bool_]) -> bool:
+    def ventricular(self, beat: Beat, wave: FloatArray, age: int, usable: tuple[bool, ...]) -> bool:
         """Return whether a beat is ventricular, and learn from it.
 
-        wave: (samples, leads), in which the beat's peak lies `age` samples before the end; usable: leads that show it.
+        wave: (leads, samples), in which the beat's peak lies `age` samples before the end; usable: leads that show it.
         """
-        place = len(wave) - age
-        if place < AROUND + SHIFT or place + AROUND + SHIFT >= len(wave) or not usable.any():
+        samples = wave.shape[1]
+        place = samples - age
+        if place < AROUND + SHIFT or place + AROUND + SHIFT >= samples or not any(usable):
             return False
-        wide = wave[place - AROUND - SHIFT : place + AROUND + SHIFT + 1] * usable
-        shape = wide[SHIFT:-SHIFT]
+        mask = _mask(usable)
+        wide = wave[:, place - AROUND - SHIFT : place + AROUND + SHIFT + 1] * mask
+        shape = wide[:, SHIFT:-SHIFT]
         if self._template is None:
             self._template, self._sharpness = shape.copy(), beat.sharpness
             return False
-        self.correlation = _alike(self._template * usable, wide)
+        self.correlation = _alike(self._template * mask, wide)
         self.relative_sharpness = beat.sharpness / self._sharpness
         if self.correlation >= ALIKE:
-            self._template += (shape - self._template) * usable / MEMORY
+            self._template += (shape - self._template) * (mask / MEMORY)
             self._sharpness += (beat.sharpness - self._sharpness) / MEMORY
             if self._other_sharpness < SHARPER * self._sharpness:
                 self._others.clear()
@@ -68,7 +73,7 @@ class Shapes:
 
     def _relearn(self, beat: Beat, wide: FloatArray) -> None:
         """Follow a shape that is not the usual one, and make it the usual one when it stays."""
-        shape = wide[SHIFT:-SHIFT]
+        shape = wide[:, SHIFT:-SHIFT]
         if self._other is None or not self._others or _alike(self._other, wide) < ALIKE:
             self._other, self._other_sharpness, self._others = shape.copy(), beat.sharpness, [beat.sample]
             return
@@ -84,13 +89,28 @@ class Shapes:
 
 
 def _alike(template: FloatArray, wide: FloatArray) -> float:
-    """Return the highest correlation of a template (n, leads) with the stretches of `wide` (n + 2 * SHIFT, leads)."""
-    n = len(template)
-    size = float(np.sqrt(np.vdot(template, template)))
-    best = 0.0
-    for shift in range(2 * SHIFT + 1):
-        shape = wide[shift : shift + n]
-        product = size * float(np.sqrt(np.vdot(shape, shape)))
-        if product:
-            best = max(best, float(np.vdot(template, shape)) / product)
-    return best
+    """Return the highest correlation of a template (leads, n) with the stretches of `wide` (leads, n + 2 * SHIFT)."""
+    usual = template.ravel()
+    shifted = wide.ravel().take(_shifts(*template.shape))
+    products = shifted.dot(usual)
+    np.multiply(shifted, shifted, out=shifted)
+    sizes = shifted.dot(_ones(len(usual))) * usual.dot(usual)
+    return max(0.0, *(p / sqrt(s) if s else 0.0 for p, s in zip(products.tolist(), sizes.tolist(), strict=True)))
+
+
+@lru_cache(maxsize=16)
+def _ones(n: int) -> FloatArray:
+    return np.ones(n)
+
+
+@lru_cache(maxsize=256)
+def _mask(usable: tuple[bool, ...]) -> FloatArray:
+    """Return a column (leads, 1): 1 for a lead that is usable, otherwise 0."""
+    return np.array(usable, dtype=np.float64)[:, np.newaxis]
+
+
+@lru_cache(maxsize=16)
+def _shifts(leads: int, n: int) -> npt.NDArray[np.intp]:
+    """Return where the stretches of (leads, n) stand in a flat (leads, n + 2 * SHIFT): (2 * SHIFT + 1, leads * n)."""
+    places = np.arange(leads * (n + 2 * SHIFT)).reshape(leads, -1)
+    return np.stack([places[:, shift : shift + n].ravel() for shift in range(2 * SHIFT + 1)])

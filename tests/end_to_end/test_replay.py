@@ -90,7 +90,7 @@ def test_mains(cli: Any, bundle: Path, lines_of: Any, tmp_path: Path) -> None:
 def test_policy(cli: Any, bundle: Path, record: Path, lines_of: Any, tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text('default_priority = "none"\n[labels.AF]\nenabled = false\n[labels.PVC]\nenabled = false\n')
-    done = cli("replay", record, "--json", "--policy", policy, "--bundle", bundle)
+    done = cli("replay", record, "--json", "--no-rules", "--policy", policy, "--bundle", bundle)
     assert lines_of(done.out)[-1]["alerts"] == {}
     policy.write_text("confirm_window = 2\n")
     done = cli("replay", record, "--json", "--policy", policy, "--bundle", bundle)

@@ -25,6 +25,7 @@ PLAIN = replace(
     end_windows=2,
     unknown_after_s=5.0,
     refractory_s=0.0,
+    timeout_s=0.0,
     update_interval_s=0.0,
     labels={
         "AF": LabelPolicy("medium"),
@@ -468,3 +469,44 @@ def test_one_label_follows_its_definition_exactly(policy, sequence):
             want.append("new")
             since = time
     assert [" ".join([w for k, w in enumerate(line.split()) if k in (1, 3)]) for line in got] == want
+
+
+# --- silence and time-outs -------------------------------------------------------------------------------------
+
+
+def test_a_silenced_alert_is_quiet_for_its_time_and_then_speaks_again():
+    m = machine(replace(PLAIN, update_interval_s=2.0, silence_s=10.0), "VF")
+    assert play(m, 0.9, 0.9, 0.9, 0.9) == ["2 new VF-1", "4 update VF-1"]
+    (event,) = m.silence()
+    assert (event.phase, event.acknowledged, event.latched) == ("update", True, None)
+    rows = [0.9] * 12
+    assert play(m, *rows, start=5) == ["14 update VF-1", "16 update VF-1"]
+    assert play(m, 0.1, 0.1, start=17) == ["18 end VF-1 below"], "it was acknowledged: it does not wait again"
+
+
+def test_silence_ends_what_is_merely_held_and_does_not_silence_what_comes_later():
+    m = machine(PLAIN, "VF", "AF")
+    play(m, (0.9, 0.1), (0.9, 0.1), (0.1, 0.1), (0.1, 0.1))
+    assert brief(m.silence()) == ["4 end VF-1 acknowledged"]
+    assert m.silence() == []
+    assert play(m, (0.9, 0.9), (0.9, 0.9), start=5) == ["6 new VF-2", "6 new AF-1"]
+
+
+def test_one_label_is_silenced_and_the_other_not():
+    m = machine(replace(PLAIN, update_interval_s=1.0), "VF", "AF")
+    play(m, (0.9, 0.9), (0.9, 0.9))
+    assert brief(m.silence("AF")) == ["2 update AF-1"]
+    assert play(m, (0.9, 0.9), start=3) == ["3 update VF-1"]
+    assert m.silence("PAC") == []
+
+
+def test_a_low_alert_is_not_announced_again_within_its_time_out():
+    policy = replace(PLAIN, timeout_s=10.0)
+    rows = [0.9, 0.9, 0.1, 0.1] * 5
+    assert play(machine(policy, "PAC"), *rows) == [
+        *("2 new PAC-1", "4 end PAC-1 below", "14 new PAC-2", "16 end PAC-2 below"),
+    ], "it counts from the announcement: confirmed at 6 and 10 s, they wait"
+    assert [line for line in play(machine(policy, "AF"), *rows) if "new" in line][:2] == ["2 new AF-1", "6 new AF-2"]
+    assert [line for line in play(machine(policy, "VF"), *rows) if "new" in line] == ["2 new VF-1"], "latched"
+    own = replace(policy, labels={**PLAIN.labels, "AF": LabelPolicy("medium", timeout_s=10.0)})
+    assert [line for line in play(machine(own, "AF"), *rows) if "new" in line][:2] == ["2 new AF-1", "14 new AF-2"]

@@ -42,7 +42,7 @@ def write(tmp_path):
 
 def test_built_in_policy_names_the_24_merged_classes_the_superclasses_and_the_rules():
     assert len(MERGED) == 24
-    assert set(load_policy().labels) == {*MERGED, *SUPERCLASSES, *RULE_LABELS}
+    assert set(load_policy().labels) == {*MERGED, *SUPERCLASSES, "Normal", *RULE_LABELS}
 
 
 def test_built_in_priorities_follow_bedside_usage():
@@ -52,7 +52,7 @@ def test_built_in_priorities_follow_bedside_usage():
     }
     high = {label for label in policy.labels if policy.of(label).priority == "high"}
     assert high == {*RULE_LABELS} - {"Pause"}, "the model is too slow for what is high"
-    assert {"NSR", "NORM", "SA"} <= {label for label in policy.labels if policy.of(label).priority == "none"}
+    assert {"NSR", "NORM", "Normal", "SA"} <= {label for label in policy.labels if policy.of(label).priority == "none"}
     assert {label for label in policy.labels if policy.of(label).latch} == high
     assert policy.suppressors("VT") == {"VF", "Asystole"}
     assert "AF" in policy.suppressors("PAC")
@@ -212,3 +212,12 @@ def test_the_documentation_has_every_key_and_its_example_loads(write):
         assert f"| `labels.X.{field.name}` |" in text
     (example,) = re.findall(r"```toml\n(.*?)```", text, flags=re.S)
     assert load_policy(write(example)).of("STach").priority == "medium"
+
+
+def test_time_outs_by_priority(write):
+    policy = load_policy(write("[labels]\nAF = { timeout_s = 60 }\nPVC = { timeout_s = 600.0 }"))
+    assert [policy.timeout(label) for label in ("VF", "AF", "AFL", "PVC", "PAC")] == [0, 60, 0, 600, 180]
+    with pytest.raises(PolicyError, match=r"labels.VF.timeout_s: .* take timeout_s out"):
+        load_policy(write("[labels]\nVF = { timeout_s = 60 }"))
+    with pytest.raises(PolicyError, match=r"labels.AF.timeout_s: -1 is impossible"):
+        load_policy(write("[labels]\nAF = { timeout_s = -1 }"))

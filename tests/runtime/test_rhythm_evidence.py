@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.recording import Recording
-from ecg_edge.runtime import evidence
+from ecg_edge.runtime import evidence, evidence_reference
 from ecg_edge.runtime.bundle import load
 from ecg_edge.runtime.cli.main import main
 from ecg_edge.runtime.policy import load_policy
@@ -46,7 +46,7 @@ def test_the_reference_has_annotated_rhythms_and_what_beats_make():
     entries += [Annotation(7000, "+", aux="(VFL"), Annotation(8000, "+", aux="(N")]
     entries += [Annotation(9000, "["), Annotation(9500, "]")]
     entries.sort(key=lambda a: a.sample)
-    truth = evidence.reference(Annotations(tuple(entries)), 100, 100.0, load_policy().rules)
+    truth = evidence_reference.reference(Annotations(tuple(entries)), 100, 100.0, load_policy().rules)
     found = [(e.label, round(e.onset, 2), round(e.end, 2)) for e in truth.episodes]
     assert ("VF", 70.0, 80.0) in found
     assert ("VF", 90.0, 95.0) in found
@@ -57,7 +57,8 @@ def test_the_reference_has_annotated_rhythms_and_what_beats_make():
 
 
 def test_an_alarm_is_true_when_the_reference_has_it_and_its_delay_counts_from_the_onset():
-    truth = evidence.Reference(np.zeros(0), (), (evidence.Episode("VF", 100.0, 120.0),))
+    flutter = evidence_reference.Episode("VF", 100.0, 120.0)
+    truth = evidence_reference.Reference(np.zeros(0), (), (flutter,), evidence_reference.BY_RHYTHM)
     early, right, late = (evidence.Alarm("VT", "high", t - 3, t, t + 5) for t in (90.0, 104.5, 130.0))
     assert [evidence.is_true(a, truth) for a in (early, right, late)] == [False, True, False]
     assert evidence.delay(truth.episodes[0], [early, right, late]) == (4.5, "VT")
@@ -110,13 +111,61 @@ def test_lethal_rhythms_of_real_records(data_dir, bundle, record, start, stop):
 
 
 def test_command(data_dir, tiny_bundle, tmp_path, capsys, wfdb):
-    bundle = tiny_bundle(tmp_path / "tiny")
+    bundle = tiny_bundle(tmp_path / "tiny", logits=[20.0, -20.0, -20.0])  # AF all the time
     record = data_dir / "cpsc2021" / "data_92_12"
-    args = ["evaluate-stream", str(record), "--leads", "II,V1", "--bundle", str(bundle), "--annotations", str(tmp_path)]
+    args = [
+        "evaluate-stream",
+        str(record),
+        "--model",
+        "--leads",
+        "II,V1",
+        "--bundle",
+        str(bundle),
+        "--annotations",
+        str(tmp_path),
+    ]
     assert main([*args, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["records"][0]["record"] == "data_92_12"
     written = wfdb.rdann(str(tmp_path / "data_92_12"), "qrs")
     assert len(written.sample) > 30
+    assert {"N", "+"} <= set(written.symbol)
+    assert "(AFIB" in [note.rstrip("\x00") for note in written.aux_note]
+    assert report["pooled"]["rhythms"]["atrial"]["episode_sensitivity"] == 100
+    assert report["pooled"]["alerts"]["AF"]["false"] == 0
     assert main([*args, "--snr", "6"]) == 1
     assert "go together" in capsys.readouterr().err
+
+
+def test_what_the_model_says_is_judged_by_beats_and_rhythms():
+    beats = [Annotation(100 * k, "N" if k % 20 else "V") for k in range(60)]
+    notes = [Annotation(0, "+", aux="(N"), Annotation(3000, "+", aux="(AFIB"), Annotation(4000, "+", aux="(N")]
+    entries = tuple(sorted(beats + notes, key=lambda a: a.sample))
+    truth = evidence_reference.reference(Annotations(entries), 100, 60.0, load_policy().rules)
+
+    def said(label: str, onset: float, heard: float) -> bool:
+        alarm = evidence.Alarm(label, "low", onset, heard, heard + 5, "model")
+        assert evidence.can_be_judged(alarm, truth)
+        return evidence.is_true(alarm, truth)
+
+    assert said("AF", 28.0, 36.0)
+    assert not said("AF", 5.0, 15.0)
+    assert said("PVC", 15.0, 22.0)
+    assert not said("PVC", 26.0, 33.0)
+    assert not said("STach", 10.0, 20.0), "60 beats a minute"
+    assert not said("PR", 10.0, 20.0)
+    assert not evidence.can_be_judged(evidence.Alarm("LQT", "low", 0, 1, 2), truth), "nobody annotated intervals"
+    bare = evidence_reference.reference(Annotations(tuple(beats)), 100, 60.0, load_policy().rules)
+    assert not evidence.can_be_judged(evidence.Alarm("AF", "low", 0, 1, 2), bare), "no rhythm was annotated"
+
+
+def test_paced_records_stand_apart():
+    def result(name: str, symbol: str) -> evidence.Evidence:
+        entries = tuple(Annotation(36000 + 100 * k, symbol) for k in range(20))
+        truth = evidence_reference.reference(Annotations(entries), 100, 600.0, load_policy().rules)
+        matches = evidence.match_beats(truth.beats, truth.beats[1:])
+        return evidence.Evidence(name, 600.0, truth.beats, np.zeros(20, bool), matches, (), truth)
+
+    report = evidence.report([result("100", "N"), result("107", "/")], 8.0)
+    assert [row["paced"] for row in report["records"]] == [False, True]
+    assert report["pooled"]["hours"] == report["pooled_paced"]["hours"] == pytest.approx(1 / 6, abs=1e-3)

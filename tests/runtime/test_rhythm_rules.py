@@ -11,6 +11,7 @@ from ecg_edge.runtime.bundle import load
 from ecg_edge.runtime.engine import Engine
 from ecg_edge.runtime.events import Alert, Event, Status, Technical, stamp, to_json
 from ecg_edge.runtime.policy import load_policy
+from ecg_edge.runtime.rhythm.monitor import RhythmMonitor
 from ecg_edge.runtime.sources.items import format_of
 
 SINUS = Episode("sinus rhythm", 20)
@@ -178,6 +179,28 @@ def test_the_events_do_not_depend_on_how_the_samples_were_cut(play):
     whole = lines(play(recording)[1])
     for chunks in ([1] * 300 + [n - 300], cut(n, 20, rng), cut(n, 700, rng), [3 * 257] * (n // 771) + [n % 771]):
         assert lines(play(recording, chunks)[1]) == whole
+
+
+@pytest.mark.parametrize("leads", LEADS.values(), ids=LEADS)
+def test_a_calm_second_taken_at_once_gives_what_its_quarters_give(play, monkeypatch, leads):
+    episodes = [
+        Episode("sinus rhythm", 60, premature_ventricular=5),
+        *(Episode("asystole", 7), Episode("sinus rhythm", 30), Episode("ventricular fibrillation", 9)),
+        *(Episode("atrial fibrillation", 30, bpm=95), Episode("sinus tachycardia", 30, bpm=150)),
+    ]
+    lead_off = [(leads[0], 12, 16)] if len(leads) > 1 else []
+    recording = simulate(episodes, rate=250, leads=leads, seed=7, lead_off=lead_off).recording
+    pushed = []
+    push = RhythmMonitor.push
+    monkeypatch.setattr(RhythmMonitor, "push", lambda m, b, i, times: pushed.append(len(times)) or push(m, b, i, times))
+    at_once = play(recording)
+    assert pushed.count(4) > 20, "it is calm again and again"
+    pushed.clear()
+    monkeypatch.setattr(RhythmMonitor, "_is_calm", lambda m: False)
+    one_by_one = play(recording)
+    assert set(pushed) == {1}
+    assert lines(at_once[1]) == lines(one_by_one[1])
+    assert at_once[0].take_beats() == one_by_one[0].take_beats()
 
 
 def test_an_asystole_of_the_rules_silences_the_rhythms_of_the_model(play, bundle):

@@ -1,0 +1,57 @@
+"""Blocks on their way to the rules: at once when the rules want each, together at a group's end while all is calm."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..events import Alert
+from .filters import FloatArray
+from .monitor import RhythmMonitor
+
+
+@dataclass(frozen=True)
+class _Block:
+    signal: FloatArray
+    invalid: npt.NDArray[np.bool_]
+    time: float
+
+
+class Feed:
+    """Feeds one monitor, and keeps the beats that it finds where somebody wants them."""
+
+    def __init__(self, monitor: RhythmMonitor, keep_beats: bool) -> None:
+        """Start with nothing held."""
+        self._monitor = monitor
+        self._held: list[_Block] = []
+        self._beats: list[tuple[float, bool]] | None = [] if keep_beats else None
+
+    def push(
+        self, signal: FloatArray, invalid: npt.NDArray[np.bool_], time: float, jumped: float, group_ends: bool
+    ) -> list[Alert]:
+        """Take a block as RhythmMonitor does and return what is known now.
+
+        jumped: seconds by which stream time is ahead of the signal; group_ends: whether it is a group's last.
+        """
+        self._held.append(_Block(signal, invalid, time))
+        return self.flush(jumped) if group_ends or not self._monitor.calm else []
+
+    def flush(self, jumped: float) -> list[Alert]:
+        """Give the rules what is held and return what it changes."""
+        held, self._held = self._held, []
+        if not held:
+            return []
+        signal, invalid = held[0].signal, held[0].invalid
+        if len(held) > 1:
+            signal, invalid = np.concatenate([b.signal for b in held]), np.concatenate([b.invalid for b in held])
+        alerts = self._monitor.push(signal, invalid, [b.time for b in held])
+        if self._beats is not None:
+            for time, ventricular in self._monitor.withdrawn:
+                self._beats.remove((time + jumped, ventricular))
+            self._beats += [(time + jumped, ventricular) for time, ventricular in self._monitor.beats]
+        return alerts
+
+    def take_beats(self) -> list[tuple[float, bool]]:
+        """Return (seconds of stream time, whether ventricular) of each beat since the last call, in order of time."""
+        beats, self._beats = self._beats or [], []
+        return sorted(beats)
