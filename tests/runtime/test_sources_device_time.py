@@ -105,8 +105,8 @@ def test_signs_of_life_in_silence_and_while_the_link_is_lost(monkeypatch: pytest
 
     items = run(source_of(first(), second()))
     (lost,) = (k for k, i in enumerate(items) if isinstance(i, Notice) and i.code == "link_lost")
-    assert sum(isinstance(i, Tick) for i in items[:lost]) >= 5
-    assert sum(isinstance(i, Tick) for i in items[lost:]) >= 5, "a lost link is waited for, which is no hanging"
+    assert sum(isinstance(i, Tick) for i in items[:lost]) >= 3
+    assert sum(isinstance(i, Tick) for i in items[lost:]) >= 3, "a lost link is waited for, which is no hanging"
     assert frames(items) == list(range(20))
 
 
@@ -127,7 +127,7 @@ def test_a_hung_reader_gives_no_signs_of_life(monkeypatch: pytest.MonkeyPatch) -
     source = source_of(hangs())
     thread = threading.Thread(target=lambda: items.extend(source.items(stop)), daemon=True)
     thread.start()
-    time.sleep(1.0)
+    time.sleep(2.0)
     before = len(items)
     assert any(isinstance(item, Tick) for item in items)
     time.sleep(0.5)
