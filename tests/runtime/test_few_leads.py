@@ -50,10 +50,8 @@ def test_any_set_of_leads(whole, tiny_bundle, tmp_path, capsys, names, watched, 
         lines[k + 1] = f"{lines[k + 1].rpartition(' ')[0]} {name}" if "LEAD" not in lines[k + 1] else lines[k + 1]
     header.write_text("\n".join(lines) + "\n")
     bundle = tiny_bundle(tmp_path / "tiny", logits=[-9.0, 9.0, -9.0])
-    if any(" " in name for name in names):  # the names of a record's header hold no blanks; those of an option do
-        args = ["--leads", ",".join(names)]
-    else:
-        args = []
+    # The names of a record's header hold no blanks; those of an option do.
+    args = ["--leads", ",".join(names)] if any(" " in name for name in names) else []
     assert main(["replay", str(tmp_path / "few"), "--json", "--bundle", str(bundle), *args]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     alerts = [e for e in events if e["type"] == "alert" and e["label"] == "Asystole" and e["phase"] == "new"]
