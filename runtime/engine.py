@@ -20,6 +20,7 @@ from .bundle import Bundle
 from .conditioning import GROUP, Conditioned, Conditioner
 from .events import Alert, Event, Status, Summary, Technical
 from .filters import BLOCK
+from .laps import Laps
 from .policy import Policy
 from .quality import LeadStates, Quality
 from .rhythm.feed import Feed
@@ -92,10 +93,14 @@ class Engine:
         self._jumped = 0.0  # seconds of gaps that were not filled
         self._rested_on = np.zeros(len(LEADS), dtype=np.bool_)
         self._arrivals: list[float] = []
+        self.stride = 1
+        """Of so many windows the model judges one; whoever has a clock may change it while the stream goes on."""
+        self.laps: Laps | None = None
+        """Gets the time of each stage; nothing that the engine gives depends on it."""
         self.analyzed = 0
         """Windows that the model judged."""
         self.skipped = 0
-        """Windows that were given up under overload."""
+        """Windows that were given up because the machine was too slow."""
         self.unusable = 0
         """Windows without a usable lead, or to which the model gave no finite answer."""
         self.gap_frames = 0
@@ -113,6 +118,11 @@ class Engine:
         return self._conditioner.delay_seconds - self._conditioner.delay_samples / self._contract.rate
 
     @property
+    def has_rules(self) -> bool:
+        """Whether the rhythm rules run beside the model."""
+        return self._rhythm is not None
+
+    @property
     def present(self) -> tuple[str, ...]:
         """Leads that the stream has or that follow from those."""
         return _names(self._conditioner.present)
@@ -126,7 +136,9 @@ class Engine:
         by `take_arrivals` for each window that they completed; invalid: bool (n, channels), True where an electrode
         was off or a sample is missing.
         """
-        return self._take(self._conditioner.push(counts, invalid), at)
+        conditioned = self._conditioner.push(counts, invalid)
+        self._lap("front_end")
+        return self._take(conditioned, at)
 
     def gap(self, frames: int, at: float = 0.0) -> list[Event]:
         """Take note that `frames` frames were lost: time goes on, and the windows around them know it."""
@@ -215,6 +227,10 @@ class Engine:
             bundle_sha256=self._bundle.sha256,
         )
 
+    def _lap(self, stage: str) -> None:
+        if self.laps is not None:
+            self.laps.end(stage)
+
     def _time(self, seconds: float) -> float:
         return seconds + self._jumped
 
@@ -237,6 +253,7 @@ class Engine:
             group_ends = conditioned_to % GROUP_SAMPLES == 0
             block, invalid = conditioned.fast[part], conditioned.fast_invalid[part]
             events += self._feed.push(block, invalid, time, self._jumped, group_ends)
+            self._lap("rules")
             if group_ends and conditioned_to > 0:
                 events += self._window_takes(conditioned, taken, taken + GROUP_SAMPLES, at)
                 taken += GROUP_SAMPLES
@@ -256,6 +273,7 @@ class Engine:
         events: list[Event] = []
         for hop in self._window.push(conditioned):
             events += self._hop(hop, at)
+        self._lap("front_end")
         return events
 
     def _hop(self, hop: Hop, at: float) -> list[Event]:
@@ -269,6 +287,10 @@ class Engine:
             self._alerts.skip(1)
             return events
         events += self._end_skipping()
+        if hop.end // self._contract.hop % self.stride:
+            self.skipped += 1
+            self._alerts.skip(1)
+            return events
         usable = self._quality.usable
         events += self._tell_nothing_usable(not usable.any(), time)
         signal, spectrogram = self._window.signal, self._window.spectrogram
@@ -292,7 +314,9 @@ class Engine:
                 signal, spectrogram = signal.copy(), spectrogram.copy()
                 signal[~usable] = 0
                 spectrogram[~usable] = 0
+            self._lap("front_end")
             logits = self._backend.logits(signal, spectrogram)
+            self._lap("inference")
             failing = not np.isfinite(logits).all()
             if failing != self._model_failing:
                 self._model_failing = failing
@@ -317,6 +341,7 @@ class Engine:
             events.append(Status(time=time, heart_rate=rate, quality=quality, leads=leads, probabilities=shown))
         elsewhere = self._rhythm.active if self._rhythm else ()
         events += self._alerts.step(time, answer, leads, quality, active_elsewhere=elsewhere)
+        self._lap("decision")
         return events
 
     def _finish_short(self, received: float, at: float) -> list[Event]:

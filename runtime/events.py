@@ -20,7 +20,7 @@ from .event_rules import Count, Flag, LeadNames, Number, Rule, Table, Text, Wall
 NOTICE = "Research software, not a medical device: not for diagnosis, treatment or patient monitoring."
 """Stands in every summary; whoever shows alerts to people shows it too."""
 
-EVENT_FIELDS_OF_MACHINE = ("wall_time", "latency_ms", "misses", "sinks", "clock")
+EVENT_FIELDS_OF_MACHINE = ("wall_time", "latency_ms", "misses", "sinks", "clock", "modes", "stages_ms")
 """Fields that differ between runs over the same samples, because they depend on the clock or on the machine."""
 
 ALERT_PHASES = ("new", "update", "end")
@@ -38,6 +38,7 @@ TECHNICAL_CODES = (
     "link_errors",
     "gap",
     "overload",
+    "degraded",
     "saturation",
     "model_fault",
     "record_failed",
@@ -163,7 +164,7 @@ class Summary(_Event):
     signal_s: Annotated[float, Seconds]
     """Seconds of signal received."""
     windows: Annotated[Mapping[str, int], Table(Count(), keys=("analyzed", "skipped", "unusable"))]
-    """Windows that the model saw, that overload skipped, and that quality turned away."""
+    """Windows that the model saw, that were given up since the machine was too slow, and that quality turned away."""
     alerts: Annotated[Mapping[str, int], Table(Count())]
     """Episodes announced, by label."""
     losses: Annotated[Mapping[str, int], Table(Count())]
@@ -180,6 +181,12 @@ class Summary(_Event):
     """Latency budget that the windows were held against."""
     misses: Annotated[int | None, Count()] = None
     """Windows that took longer than the budget."""
+    modes: Annotated[Mapping[str, int] | None, Table(Count())] = None
+    """Windows that went by in each mode of doing less; live only."""
+    stages_ms: Annotated[
+        Mapping[str, Mapping[str, float]] | None, Table(Table(Milliseconds, keys=("p50", "p95", "p99", "max")))
+    ] = None
+    """What each stage took of a window's time in milliseconds; live only."""
     sinks: Annotated[Mapping[str, Mapping[str, int]] | None, Table(Table(Count(), keys=ACCOUNT_KEYS))] = None
     """What became of the lines before this one, by sink; absent where no sink keeps account."""
     clock: Annotated[

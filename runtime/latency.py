@@ -8,8 +8,8 @@ import numpy as np
 LOWEST_MS = 1e-3
 STEPS_PER_OCTAVE = 32  # a percentile is off by 1.1 % at most
 OCTAVES = 30  # up to 1e6 ms
-BUCKETS_MS = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0)
-"""Upper bounds of the buckets in which `buckets` counts, around the default budget of 100 ms."""
+BUCKETS_MS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0)
+"""Upper bounds of the buckets in which `buckets` counts: from one stage to far over the default budget of 100 ms."""
 
 
 class LatencyHistogram:

@@ -18,10 +18,20 @@ _Samples = Mapping[str, float]
 
 
 @dataclass(frozen=True)
+class _Counts:
+    buckets: tuple[int, ...]
+    seconds: float
+
+    @classmethod
+    def of(cls, histogram: LatencyHistogram) -> "_Counts":
+        return cls(tuple(histogram.buckets), histogram.total_ms / 1000)
+
+
+@dataclass(frozen=True)
 class _Snapshot:
     summary: Summary
-    buckets: tuple[int, ...]
-    latency_s: float
+    latency: _Counts
+    stages: Mapping[str, _Counts]
     at: float
 
 
@@ -38,10 +48,17 @@ class Metrics:
         """Ask `accounts` for the sinks' counters whenever text is wanted."""
         self._accounts = accounts
 
-    def update(self, summary: Summary, latency: LatencyHistogram, events: Sequence[Event]) -> None:
-        """Take the account so far, and the events of the latest window."""
+    def update(
+        self,
+        summary: Summary,
+        latency: LatencyHistogram,
+        events: Sequence[Event],
+        stages: Mapping[str, LatencyHistogram] | None = None,
+    ) -> None:
+        """Take the account so far, the events of the latest window, and what its stages have taken, where known."""
         now = time.monotonic()
-        self._snapshot = _Snapshot(summary, tuple(latency.buckets), latency.total_ms / 1000, now)
+        counts = {stage: _Counts.of(histogram) for stage, histogram in (stages or {}).items()}
+        self._snapshot = _Snapshot(summary, _Counts.of(latency), counts, now)
         for event in events:
             if isinstance(event, Status):
                 self._status = event, now
@@ -67,7 +84,13 @@ class Metrics:
         yield _family("alerts_total", "counter", "Episodes announced.", _by("label", s.alerts))
         yield _family("losses_total", "counter", "What was lost or damaged.", _by("kind", s.losses))
         yield _family("latency_misses_total", "counter", "Windows over the budget.", {"": s.misses or 0})
-        yield self._latency(known)
+        if s.modes is not None:
+            yield _family("mode_windows_total", "counter", "Windows by the mode they went by in.", _by("mode", s.modes))
+        about = "Emission of a window's events minus arrival of its last sample."
+        yield _histogram("window_latency_seconds", about, {"": known.latency})
+        stages = {_label(stage=stage): counts for stage, counts in known.stages.items()}
+        if stages:
+            yield _histogram("stage_seconds", "Time of a window that a stage took.", stages)
         if s.clock is not None:
             about = "Parts per million by which the device's clock is fast."
             yield _family("device_clock_drift_ppm", "gauge", about, {"": s.clock["drift_ppm"]})
@@ -78,15 +101,19 @@ class Metrics:
             if status.heart_rate is not None:
                 yield _family("heart_rate_bpm", "gauge", "Beats per minute.", {"": status.heart_rate})
 
-    def _latency(self, known: _Snapshot) -> Iterator[str]:
-        name = "ecg_edge_window_latency_seconds"
-        yield f"# HELP {name} Emission of a window's events minus arrival of its last sample."
-        yield f"# TYPE {name} histogram"
-        bounds = [f"{ms / 1000:g}" for ms in BUCKETS_MS] + ["+Inf"]
-        for bound, count in zip(bounds, accumulate(known.buckets), strict=True):
-            yield f'{name}_bucket{{le="{bound}"}} {count}'
-        yield f"{name}_sum {known.latency_s:.6f}"
-        yield f"{name}_count {sum(known.buckets)}"
+
+def _histogram(name: str, about: str, counts: Mapping[str, _Counts]) -> Iterator[str]:
+    """Yield a histogram for each of the labels, as they stand between the braces; an empty text for none."""
+    full = f"ecg_edge_{name}"
+    yield f"# HELP {full} {about}"
+    yield f"# TYPE {full} histogram"
+    bounds = [f"{ms / 1000:g}" for ms in BUCKETS_MS] + ["+Inf"]
+    for labels, one in counts.items():
+        for bound, count in zip(bounds, accumulate(one.buckets), strict=True):
+            yield f'{full}_bucket{{{labels}{"," if labels else ""}le="{bound}"}} {count}'
+        place = f"{{{labels}}}" if labels else ""
+        yield f"{full}_sum{place} {one.seconds:.6f}"
+        yield f"{full}_count{place} {sum(one.buckets)}"
 
 
 def _family(name: str, kind: str, about: str, samples: _Samples) -> Iterator[str]:

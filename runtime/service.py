@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -12,8 +13,10 @@ from ecg_edge.firmware_bridge.device_clock import ClockReading
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
 from .control import Control
+from .degradation import FULL, RULES_ONLY, Degradation
 from .engine import Engine, StreamFormat
 from .events import Event, Summary, Technical, stamp
+from .laps import Laps
 from .latency import LatencyHistogram
 from .metrics import Metrics
 from .recorder.recorder import Recorder
@@ -76,6 +79,10 @@ class Monitor:
         self._failure: EcgEdgeError | None = None
         self._live, self._seconds = live, seconds
         self._latency = LatencyHistogram(budget_ms)
+        self._degradation: Degradation | None = None  # live only, once there is an engine
+        self._modes: Counter[str] = Counter()
+        self._windows_before = 0
+        self._laps = Laps() if live else None
         self._seq = 0
         self._engine: Engine | None = None
         self._format: StreamFormat | None = None
@@ -152,6 +159,10 @@ class Monitor:
             self._obey(self._engine)
         if isinstance(item, StreamFormat):
             self._format, self._engine = item, self._make_engine(item)
+            if self._live:
+                self._engine.laps = self._laps
+                self._degradation = Degradation(self._latency.budget_ms, self._engine.has_rules)
+                self._windows_before = 0
             if self._recorder:
                 self._recorder.begin(item)
             if self._notifier:
@@ -182,6 +193,9 @@ class Monitor:
             self._anchor = self._stream_s, item.at if item.sampled is None else item.sampled
             self._tell_troubles(self._stream_s)
             self._shed(engine, item.at)
+            if self._laps:
+                self._laps.waited(time.monotonic() - item.at)
+                self._laps.begin()
             self._emit(engine.push(item.counts, item.at, item.invalid), engine.take_arrivals())
 
     @property
@@ -217,6 +231,27 @@ class Monitor:
         if self._live and time.monotonic() - at > LATE_HOPS and at >= self._shed_until:
             engine.skip_windows(1)
             self._shed_until = at + LATE_HOPS
+            if self._degradation and self._degradation.given_up():
+                self._change_mode(engine, self._degradation)
+
+    def _change_mode(self, engine: Engine, degradation: Degradation) -> None:
+        """Follow a change of mode, and tell of it."""
+        before, mode = engine.stride, degradation.mode
+        engine.stride = mode.stride
+        budget = f"the budget of {self._latency.budget_ms:g} ms"
+        if mode is FULL:
+            phase, message = "end", f"windows keep {budget} again: every one is analyzed"
+        else:
+            what = "only the rhythm rules run, the model is tried" if mode is RULES_ONLY else "one window is analyzed"
+            why = f"windows miss {budget}" if mode.stride > before else f"windows keep {budget} now"
+            phase = "new" if before == FULL.stride else "once"
+            message = f"{mode.name}: {why}, {what} every {mode.stride} s; the rest is unknown, not normal"
+        self._technical("degraded", phase, message, {"stride": mode.stride, "misses": self._latency.misses})
+
+    def _count_modes(self, engine: Engine, degradation: Degradation) -> None:
+        windows = engine.analyzed + engine.skipped + engine.unusable
+        self._modes[degradation.mode.name] += windows - self._windows_before
+        self._windows_before = windows
 
     def _tell_troubles(self, seconds: float, calm_s: float = CALM_S) -> None:
         """Tell, once, that the recorder or a sink is in trouble, and that it has been out of it for `calm_s`."""
@@ -246,13 +281,24 @@ class Monitor:
     def _emit(self, events: Sequence[Event], arrivals: Sequence[float]) -> None:
         """Hand over what the engine made of the signal, with the time of day of that signal."""
         now = time.monotonic()
+        if self._degradation and self._engine:
+            self._count_modes(self._engine, self._degradation)
+        changed = False
         for at in arrivals:
             self._latency.add((now - at) * 1000)
+            changed |= self._degradation is not None and self._degradation.window((now - at) * 1000)
         if self._metrics and self._engine and arrivals:
-            self._metrics.update(self._counted(self._engine), self._latency, events)
+            stages = self._laps.histograms if self._laps else {}
+            self._metrics.update(self._counted(self._engine), self._latency, events, stages)
         latency_ms = max(0.0, (now - arrivals[-1]) * 1000) if arrivals else None
         for event in events:
             self._hand_over(event, self._wall.at(self._happened(event.time, now)) if self._wall else None, latency_ms)
+        if self._laps:
+            self._laps.end("hand_over")
+            for _ in arrivals:
+                self._laps.window()
+        if changed and self._engine and self._degradation:
+            self._change_mode(self._engine, self._degradation)
 
     def _happened(self, stream_s: float, now: float) -> float:
         """Return when, on the monotonic clock, a moment of the stream was."""
@@ -287,6 +333,8 @@ class Monitor:
             latency_ms=self._latency.percentiles(),
             budget_ms=self._latency.budget_ms,
             misses=self._latency.misses,
+            modes=dict(self._modes) if self._live else None,
+            stages_ms=self._laps.percentiles() if self._laps else None,
             clock=None if self._reading is None or not self._live else asdict(self._reading),
         )
 
