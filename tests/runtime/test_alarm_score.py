@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_the_header_names_the_alarm():
 def flutter_onset(path, rate: int, after: float) -> float:
     """Return when the first annotated fibrillation or flutter of ten seconds and more begins after so many seconds."""
     notes = [a for a in read_annotations(path).entries if a.symbol == "+"]
-    for note, following in zip(notes, notes[1:], strict=False):
+    for note, following in pairwise(notes):
         start = note.sample / rate
         if note.aux.lstrip("(") in ("VF", "VFIB", "VFL") and start > after and following.sample / rate - start > 10:
             return start

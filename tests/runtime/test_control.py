@@ -137,7 +137,7 @@ def test_what_cannot_be_silenced_is_said(running, capsys):
 
 def test_a_socket_is_not_taken_from_a_monitor_that_runs_and_is_from_one_that_was_killed(tmp_path):
     path = tmp_path / "control"
-    with pytest.raises(EcgEdgeError, match="no monitor listens on .*start it with --control"):
+    with pytest.raises(EcgEdgeError, match=r"no monitor listens on .*start it with --control"):
         ask(path, ())
     first = Control(path)
     with pytest.raises(EcgEdgeError, match="is in use: name another path"):
