@@ -235,26 +235,27 @@ class Engine:
         return seconds + self._jumped
 
     def _take(self, conditioned: Conditioned, at: float) -> list[Event]:
-        """Return the events of a stretch of signal, block by block: the rules' first, then those of a completed hop.
+        """Return the events of a stretch of signal, group by group: the rules' first, then those of a completed hop.
 
-        The rules are ahead of the windows by the delay of the high-pass. Going block by block keeps that distance the
-        same however much signal came at once, so that what the rules found suppresses in the same windows.
+        The rules are ahead of the windows by the delay of the high-pass. Going by groups keeps that distance the same
+        however much signal came at once, so that what the rules found suppresses in the same windows.
         """
         rhythm = self._rhythm
         if rhythm is None:
             return self._hops(conditioned, at)
         events: list[Event] = []
         taken = 0
-        for start in range(0, len(conditioned.fast), BLOCK):
-            part = slice(start, start + BLOCK)
-            self._fast_end += BLOCK
-            time = self._time(self._fast_end / self._contract.rate)
-            conditioned_to = self._fast_end - self._conditioner.delay_samples
-            group_ends = conditioned_to % GROUP_SAMPLES == 0
-            block, invalid = conditioned.fast[part], conditioned.fast_invalid[part]
-            events += self._feed.push(block, invalid, time, self._jumped, group_ends)
+        start, delay = 0, self._conditioner.delay_samples
+        while start < len(conditioned.fast):
+            left = GROUP_SAMPLES - (self._fast_end - delay) % GROUP_SAMPLES
+            n = left if rhythm.calm and len(conditioned.fast) - start >= left else BLOCK
+            part = slice(start, start + n)
+            first, start, self._fast_end = self._fast_end + BLOCK, start + n, self._fast_end + n
+            times = [self._time(end / self._contract.rate) for end in range(first, self._fast_end + 1, BLOCK)]
+            blocks, invalid = conditioned.fast[part], conditioned.fast_invalid[part]
+            events += self._feed.push(blocks, invalid, times, self._jumped, group_ends=n == left)
             self._lap("rules")
-            if group_ends and conditioned_to > 0:
+            if n == left and self._fast_end > delay:
                 events += self._window_takes(conditioned, taken, taken + GROUP_SAMPLES, at)
                 taken += GROUP_SAMPLES
         self._conditioner.hasten(not rhythm.calm)
@@ -268,11 +269,8 @@ class Engine:
         return self._hops(Conditioned(conditioned.signal[start:stop], conditioned.invalid[start:stop]), at)
 
     def _hops(self, conditioned: Conditioned, at: float) -> list[Event]:
-        if not len(conditioned.signal):
-            return []
-        events: list[Event] = []
-        for hop in self._window.push(conditioned):
-            events += self._hop(hop, at)
+        hops = self._window.push(conditioned) if len(conditioned.signal) else ()
+        events = [event for hop in hops for event in self._hop(hop, at)]
         self._lap("front_end")
         return events
 

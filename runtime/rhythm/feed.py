@@ -10,11 +10,11 @@ from .filters import FloatArray
 from .monitor import RhythmMonitor
 
 
-@dataclass(frozen=True)
-class _Block:
+@dataclass(frozen=True, slots=True)
+class _Blocks:
     signal: FloatArray
     invalid: npt.NDArray[np.bool_]
-    time: float
+    times: list[float]
 
 
 class Feed:
@@ -23,17 +23,22 @@ class Feed:
     def __init__(self, monitor: RhythmMonitor, keep_beats: bool) -> None:
         """Start with nothing held."""
         self._monitor = monitor
-        self._held: list[_Block] = []
+        self._held: list[_Blocks] = []
         self._beats: list[tuple[float, bool]] | None = [] if keep_beats else None
 
     def push(
-        self, signal: FloatArray, invalid: npt.NDArray[np.bool_], time: float, jumped: float, group_ends: bool
+        self,
+        signal: FloatArray,
+        invalid: npt.NDArray[np.bool_],
+        times: list[float],
+        jumped: float,
+        group_ends: bool,
     ) -> list[Alert]:
-        """Take a block as RhythmMonitor does and return what is known now.
+        """Take blocks of one group as RhythmMonitor does and return what is known now.
 
-        jumped: seconds by which stream time is ahead of the signal; group_ends: whether it is a group's last.
+        jumped: seconds by which stream time is ahead of the signal; group_ends: whether the last is a group's last.
         """
-        self._held.append(_Block(signal, invalid, time))
+        self._held.append(_Blocks(signal, invalid, times))
         return self.flush(jumped) if group_ends or not self._monitor.calm else []
 
     def flush(self, jumped: float) -> list[Alert]:
@@ -41,10 +46,11 @@ class Feed:
         held, self._held = self._held, []
         if not held:
             return []
-        signal, invalid = held[0].signal, held[0].invalid
+        signal, invalid, times = held[0].signal, held[0].invalid, held[0].times
         if len(held) > 1:
             signal, invalid = np.concatenate([b.signal for b in held]), np.concatenate([b.invalid for b in held])
-        alerts = self._monitor.push(signal, invalid, [b.time for b in held])
+            times = [time for b in held for time in b.times]
+        alerts = self._monitor.push(signal, invalid, times)
         if self._beats is not None:
             for time, ventricular in self._monitor.withdrawn:
                 self._beats.remove((time + jumped, ventricular))

@@ -96,6 +96,8 @@ class Console:
     def _alert(self, event: Alert) -> str:
         name = self._names.get(event.label, event.label)
         mark = {"new": "ALERT ", "update": "goes on", "end": "end   "}[event.phase]
+        if event.phase == "update" and (event.latched or event.acknowledged):
+            mark = "held" if event.latched else "seen"
         text = f"{mark:<7} {event.priority:<6} {event.label} {name}"
         detail = f"since {_clock(event.onset).strip()}, {_leads(event.leads)}"
         if event.probability is not None:

@@ -485,3 +485,23 @@ def test_an_eager_conditioner_gives_the_same_signal_and_what_comes_before_the_hi
     fast = np.concatenate([part.fast for part in other])
     assert len(fast) % 25 == 0
     assert len(fast) >= 4 * 100  # the whole signal, behind the lead-in
+
+
+@pytest.mark.parametrize("rate", [250, 257, 500])
+def test_hastening_and_waiting_in_turns_changes_nothing_but_when_blocks_come(rate: int) -> None:
+    rng = np.random.default_rng(rate)
+    counts = rng.integers(-2000, 2000, (9 * rate + 13, 2)).astype(np.int32)
+    invalid = np.zeros(counts.shape, np.bool_)
+    invalid[3 * rate : 4 * rate, 1] = True
+    eager = Conditioner(CONTRACT, rate, MICROVOLT, ("I", "V3"), eager=True)
+    expected = [eager.push(counts, invalid), eager.flush()]
+    moody = Conditioner(CONTRACT, rate, MICROVOLT, ("I", "V3"), eager=True)
+    got = []
+    for k in range(0, len(counts), 31):
+        moody.hasten(bool(rng.integers(2)))
+        got.append(moody.push(counts[k : k + 31], invalid[k : k + 31]))
+    got.append(moody.flush())
+    assert max(len(part.fast) for part in got[:-1]) > 25, "a group came at once"
+    for field in ("signal", "invalid", "fast", "fast_invalid"):
+        one, other = (np.concatenate([getattr(part, field) for part in parts]) for parts in (expected, got))
+        np.testing.assert_array_equal(one, other, err_msg=field)

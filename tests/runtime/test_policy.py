@@ -221,3 +221,14 @@ def test_time_outs_by_priority(write):
         load_policy(write("[labels]\nVF = { timeout_s = 60 }"))
     with pytest.raises(PolicyError, match=r"labels.AF.timeout_s: -1 is impossible"):
         load_policy(write("[labels]\nAF = { timeout_s = -1 }"))
+
+
+def test_the_example_of_the_page_on_alarms_loads_and_its_figures_are_the_defaults(write):
+    text = DOCS.with_name("alarms.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", text, flags=re.S)
+    assert load_policy(write(example)).timeout("PVC") == 600
+    policy = load_policy()
+    for name in ("silence_s", "refractory_s", "timeout_s"):
+        assert re.search(rf"`{name}` \({getattr(policy, name):g} s\)", text), name
+    high = re.search(r"\| high \| (.*?) \|", text)[1]
+    assert set(re.findall(r"`(\w+)`", high)) == {label for label in policy.labels if policy.of(label).latch}
