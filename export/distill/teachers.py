@@ -30,7 +30,7 @@ class Lesson:
     features: tuple[torch.Tensor, ...]
     """Each teacher's fused vector (n, its features), every row of unit length."""
     attention: tuple[torch.Tensor, ...]
-    """What their fusions attend by, (n, steps) each, the mean over teachers; none where they are not of one kind and length."""
+    """What their fusions attend by, (n, steps) each, the mean over teachers; none where kinds or lengths differ."""
 
 
 class Teachers(nn.Module):
