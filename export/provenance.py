@@ -16,7 +16,7 @@ from .distill.settings import DistillSettings
 from .gate import Limits, Verdict
 from .quantize import Quantized
 
-PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
+PACKAGES = ("torch", "onnx", "onnxruntime", "litert-torch", "ai-edge-quantizer", "numpy")
 DECIMALS = 5  # of figures: the rest is not the same on the next machine
 
 
@@ -32,16 +32,21 @@ def provenance(
     verdict: Verdict,
     limits: Limits,
     report_fold: int | None,
+    teachers: int,
 ) -> dict[str, Any]:
     """Return the commands, settings, data and versions behind a bundle, as JSON types and without a path in them.
 
-    Raises SettingsError where the network was pretrained with another version's settings.
+    teachers: how many it was compared with. Raises SettingsError where the network was pretrained with another
+    version's settings.
     """
     export = ["ecg-edge", "export", "--checkpoint", "RUN/best.pt", "--data", "DIR", "--task", facts.task]
     export += ["--name", facts.name, "--thresholds", facts.thresholds, "--out", "BUNDLE"]
+    for name, value in asdict(limits).items():
+        if value != getattr(Limits(), name):
+            export += [f"--{name.replace('_', '-')}", repr(value)]
     if report_fold is not None:
         export += ["--report-fold", str(report_fold)]
-    for k in range(len(trained.teachers)):
+    for k in range(teachers):
         export += ["--teacher", f"TEACHER{k + 1}/best.pt"]
     if facts.like is not None:
         export += ["--like", "LIKE"]

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     student = settings.student
     world = join(args.device)
     try:
-        teachers, facts = read_teachers(args.teacher, student)
+        teachers, facts = read_teachers(args.teacher, student, contract, args.report_fold)
         init = None if args.init is None else read_pretrained(args.init, contract)
         sides = open_sides(
             args.data,

@@ -212,7 +212,7 @@ def run(args: argparse.Namespace) -> int:
             models=formats.models,
             card=render(facts, classes, metrics, card_report, f"{final.data}, {final.split}", parts),
             metrics=metrics,
-            provenance=provenance(trained, facts, formats.quantized, verdict, limits, args.report_fold),
+            provenance=provenance(trained, facts, formats.quantized, verdict, limits, args.report_fold, len(teachers)),
         ),
         args.out,
     )
@@ -271,6 +271,8 @@ def _network(args: argparse.Namespace) -> tuple[Path, Path]:
     options = ["--data", args.data, "--cache", args.cache, "--preset", args.preset, "--out", work, "--resume"]
     for teacher in args.teacher:
         options += ["--teacher", teacher]
+    if args.report_fold is not None:  # a teacher that has seen it is refused before hours of work
+        options += ["--report-fold", args.report_fold]
     distill.run(parser.parse_args(list(map(str, options))))
     return work / BEST, work
 

@@ -1,8 +1,8 @@
-"""A made database, a tiny run on it and the bundles exported from that run, for the tests of the command."""
+"""A made database, a tiny run on it and the bundles exported from that run, for the tests of the commands."""
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Made:
     """Folder of everything: `data`, `cache`, `run`, and `bundles/TASK`."""
     settings: Any
     """FinetuneSettings of the run."""
+    formats: dict[str, Any] = field(default_factory=dict)
+    """Formats of each task, as the first export made them in `run`."""
 
     def export(self, *options: object, out: str = "other") -> int:
         """Run `ecg-edge export` on the run and return its status."""
@@ -97,9 +99,8 @@ def tiny() -> Any:
 
 
 @pytest.fixture(scope="session")
-def made(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The database, the run, and its bundles of both tasks."""
-    pytest.importorskip("onnxscript")
+def made_run(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The database and the run."""
     from ecg_edge.train.settings import to_table
 
     made = Made(tmp_path_factory.mktemp("made"), tiny)
@@ -107,6 +108,33 @@ def made(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
     (made.root / "tiny.toml").write_text(_as_toml(to_table(tiny)))
     options = ["--data", made.root / "data", "--cache", made.root / "cache", "--preset", made.root / "tiny.toml"]
     assert main(["finetune", "--debug", *map(str, options), "--device", "cpu", "--out", str(made.root / "run")]) == 0
-    assert made.export("--debug", "--report-fold", 9, out="arrhythmia") == 0
-    assert made.export("--debug", "--report-fold", 9, "--task", "superclass", out="superclass") == 0
+    return made
+
+
+@pytest.fixture(scope="session")
+def made(made_run: Made) -> Made:
+    """The same with its bundles of both tasks."""
+    for package in ("onnxscript", "litert_torch", "ai_edge_quantizer", "ai_edge_litert"):
+        pytest.importorskip(package)
+    from ecg_edge.export.commands import export
+
+    make = export.make_formats
+
+    def kept(network: Any, contract: Any, folder: Path, stem: str, *rest: Any) -> Any:
+        made_run.formats[stem] = make(network, contract, folder, stem, *rest)
+        return made_run.formats[stem]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "make_formats", kept)
+        for task in ("arrhythmia", "superclass"):
+            assert made_run.export("--debug", "--report-fold", 9, "--task", task, out=task) == 0
+    return made_run
+
+
+@pytest.fixture
+def quick(made: Made, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """The same, and exports of the run take the formats that there are: to make them takes most of an export's time."""
+    from ecg_edge.export.commands import export
+
+    monkeypatch.setattr(export, "make_formats", lambda network, contract, folder, stem, *rest: made.formats[stem])
     return made

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
-from ecg_edge.export.card import ModelFacts, render
+from ecg_edge.export.card import GroupFigures, ModelFacts, render
 from ecg_edge.train.evaluation import evaluate
 from ecg_edge.train.tasks import SUPERCLASS
 
@@ -24,14 +24,17 @@ def card(tiny: Any, fusion: str = "gate", **changes: Any) -> str:
         task="superclass",
         settings=replace(tiny, network=replace(tiny.network, fusion=fusion)),
         pretrained=False,
+        teachers=0,
         thresholds="f1",
         parameters=12_345,
         multiply_accumulates=6_700_000,
-        model_bytes=20_000,
+        model_bytes={"onnx": 20_000, "tflite": 30_000},
+        latency_ms={},
         data={"ptbxl": 70},
         float_nodes=(),
     )
-    return render(replace(facts, **changes), SUPERCLASS.classes, (), report, "ptbxl, fold 9")
+    parts = [GroupFigures("records", "female", report), GroupFigures("leads", "1: II", report)]
+    return render(replace(facts, **changes), SUPERCLASS.classes, (), report, "ptbxl, fold 9", parts)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def card(tiny: Any, fusion: str = "gate", **changes: Any) -> str:
 def test_the_network_is_the_one_that_there_is(tiny: Any, fusion: str, shape: str, in_float: str) -> None:
     lines = card(tiny, fusion).splitlines()
     assert any(shape in line for line in lines)
-    assert f"- in float: {in_float}" in lines
+    assert f"- in float, in the ONNX model: {in_float}" in lines
 
 
 def test_data_is_what_was_learned_from(tiny: Any) -> None:
@@ -64,3 +67,20 @@ def test_a_class_without_positives_has_no_figures(tiny: Any) -> None:
     (line,) = (line for line in card(tiny).splitlines() if "(HYP)" in line)
     assert "| 0 | - | - | - | " in line, "nor AUROC, nor interval, nor sensitivity"
     assert "nothing can be said of how well they are found: HYP." in card(tiny)
+
+
+def test_groups_and_leads_have_a_table_each(tiny: Any) -> None:
+    by_group, by_leads = card(tiny).split("## By group")[1].split("## With fewer leads")
+    for table, name in ((by_group, "female"), (by_leads, "1: II")):
+        (row,) = (line for line in table.splitlines() if line.startswith(f"| {name} |"))
+        assert row.split(" | ")[1:3] == ["40", "4"], "records, and classes with enough positives"
+
+
+def test_teachers_and_latency_are_told_of_where_there_are_any(tiny: Any) -> None:
+    alone = card(tiny)
+    assert "distilled" not in alone
+    assert "## Latency" not in alone
+    assert "distilled from a larger network." in card(tiny, teachers=1)
+    more = card(tiny, teachers=3, latency_ms={"int8 onnx": 0.25, "int8 tflite": 0.2})
+    assert "distilled from 3 larger networks (the mean of their logits)" in more
+    assert "int8 onnx 0.250 ms; int8 tflite 0.200 ms" in more.split("## Latency")[1]

@@ -53,3 +53,19 @@ def test_both_directions_are_pooled_and_joined() -> None:
     expected = torch.cat(parts, dim=1) / (1 + 1e-5) ** 0.5  # a fresh batch norm
     assert fusion.features == expected.shape[1] == 48
     torch.testing.assert_close(fusion(time, spectrogram), expected)
+
+
+def test_attention_is_when_the_forward_pass_listens() -> None:
+    torch.manual_seed(2)
+    fusion = Csca(8, 16, 16, 32).eval()
+    time = BranchOutput(torch.randn(2, 8, 1, 16), torch.randn(2, 16))
+    spectrogram = BranchOutput(torch.randn(2, 16, 3, 7), torch.randn(2, 32))
+    p_t, p_s = fusion.attention(time, spectrogram)
+    assert (p_t.shape, p_s.shape) == ((2, 16), (2, 7))
+    for module, branch, other, when in (
+        (fusion.time, time, spectrogram, p_t),
+        (fusion.spectrogram, spectrogram, time, p_s),
+    ):
+        channel = torch.sigmoid(module.channel(other.vector))[:, :, None, None]
+        told = branch.maps * (1 + channel * when[:, None, None])
+        torch.testing.assert_close(told, module(branch.maps, other))

@@ -192,6 +192,8 @@ def test_gate_weights_sum_to_one_and_weigh_the_branches() -> None:
         (weights[:, :1].detach().numpy() * time.numpy(), weights[:, 1:].detach().numpy() * spectrogram.numpy()), axis=1
     )
     np.testing.assert_allclose(fused.detach().numpy(), by_hand, rtol=1e-6)
+    (told,) = gate.attention(BranchOutput(maps, time), BranchOutput(maps, spectrogram))
+    assert torch.equal(told, weights)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
