@@ -29,6 +29,7 @@ def card(tiny: Any, fusion: str = "gate", **changes: Any) -> str:
         parameters=12_345,
         multiply_accumulates=6_700_000,
         model_bytes={"onnx": 20_000, "tflite": 30_000},
+        like=None,
         latency_ms={},
         data={"ptbxl": 70},
         float_nodes=(),
