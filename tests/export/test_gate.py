@@ -106,11 +106,13 @@ def test_a_class_of_few_positives_is_shown_and_not_judged(report: Report) -> Non
     assert "too few to judge" in verdict.table.splitlines()[1 + RARE]
 
 
-def test_a_refusal_names_every_fault_and_shows_the_table(report: Report) -> None:
+def test_a_refusal_names_every_fault_and_the_table_shows_them(report: Report) -> None:
     report = with_figures(report, macro=0.9, c1=0.8)
+    verdict = judged(report, with_figures(report, macro=0.8, c1=0.7), 50)
     with pytest.raises(GateError) as caught:
-        require_pass(judged(report, with_figures(report, macro=0.8, c1=0.7), 50))
-    told, *table = str(caught.value).splitlines()
+        require_pass(verdict)
+    told, table = str(caught.value), verdict.table.splitlines()
+    assert "\n" not in told
     assert all(part in told for part in ("macro AUROC 0.8000 against 0.9000", "AUROC of MI", "differ in 25.00%"))
     assert [line.split()[0] for line in table[1:6]] == list(SUPERCLASS.abbreviations)
     assert table[2].split() == ["MI", str(report.positives[1]), "0.8000", "0.8000", "0.7000"]
