@@ -86,11 +86,11 @@ def judge(reference: Report, candidates: Mapping[str, Candidate], limits: Limits
 
 
 def require_pass(verdict: Verdict) -> None:
-    """Raise GateError, with the table, for a verdict with faults."""
+    """Raise GateError for a verdict with faults."""
     if verdict.faults:
         raise GateError(
             f"the gate refuses this network: {'; '.join(verdict.faults)}. Leave more in float, calibrate on other "
-            f"records, or train again; no bundle was written\n{verdict.table}"
+            "records, or train again; no bundle was written"
         )
 
 

@@ -182,6 +182,7 @@ def run(args: argparse.Namespace) -> int:
         for kind, logits in int8.items()
     }
     verdict = judge(valid.report(formats.float_logits(valid.windows), classes, weights), candidates, limits)
+    print(verdict.table, file=sys.stderr if verdict.faults else sys.stdout)
     require_pass(verdict)
 
     metrics = [figure for one in shown for figure in _figures(one, formats, teachers, answered, classes, weights)]
@@ -216,7 +217,6 @@ def run(args: argparse.Namespace) -> int:
         ),
         args.out,
     )
-    print(verdict.table)
     for figure in metrics:
         print(f"{figure.data}, {figure.split}: {figure.metric} {figure.value:.4f}{_interval(figure)}")
     sizes = sum(info.bytes for info in written.manifest.files.values())
