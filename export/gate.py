@@ -30,7 +30,7 @@ class Limits:
     challenge_drop: float = 0.02
     """Of the Challenge metric: a handful of decisions at the threshold in 200 records."""
     disagreement: float = 0.01
-    """Part of the decisions (records times classes) in which two formats may differ."""
+    """Part of the decisions (records times classes) in which two formats, or one and the float network, may differ."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,17 @@ class Verdict:
     """What exceeds the limits, in words; none lets the network pass."""
     table: str
     """Figures of every format by class, to look at."""
-    disagreement: float | None
-    """Largest part of the decisions in which two formats differ; None for one format alone."""
+    disagreement: float
+    """Largest part of the decisions in which two formats, or one and the float network, differ."""
 
 
-def judge(reference: Report, candidates: Mapping[str, Candidate], limits: Limits) -> Verdict:
-    """Return the verdict on formats (name to candidate) against the float network's report on the same records.
+def judge(float_network: Candidate, candidates: Mapping[str, Candidate], limits: Limits) -> Verdict:
+    """Return the verdict on formats (name to candidate) against the float network on the same records.
 
-    A figure that is not a number in a candidate and one in the reference is a fault.
+    A figure that is not a number in a candidate and one in the float network is a fault. Decisions are compared
+    between any two formats and with the float network's: a rank figure as AUROC does not see a shift of all logits.
     """
+    reference = float_network.report
     faults: list[str] = []
     enough = reference.positives >= reference.min_positives
     for name, candidate in candidates.items():
@@ -72,12 +74,13 @@ def judge(reference: Report, candidates: Mapping[str, Candidate], limits: Limits
         if reference.challenge is not None and report.challenge is not None:
             was, now = reference.challenge.value, report.challenge.value
             faults += _fault(name, "Challenge metric", was, now, limits.challenge_drop)
-    disagreement = None
-    names = list(candidates)
+    disagreement = 0.0
+    everyone = {"float": float_network, **candidates}
+    names = list(everyone)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
-            share = float((candidates[first].decisions != candidates[second].decisions).mean())
-            disagreement = max(share, disagreement or 0.0)
+            share = float((everyone[first].decisions != everyone[second].decisions).mean())
+            disagreement = max(share, disagreement)
             if share > limits.disagreement:
                 faults.append(
                     f"{first} and {second} differ in {share:.2%} of the decisions, more than {limits.disagreement:.2%}"

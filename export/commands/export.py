@@ -118,7 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("macro-drop", default.macro_drop, "macro AUROC that INT8 may lose"),
         ("class-drop", default.class_drop, "AUROC that a class with enough positives may lose"),
         ("challenge-drop", default.challenge_drop, "Challenge metric that INT8 may lose"),
-        ("disagreement", default.disagreement, "part of the decisions in which ONNX and TFLite may differ"),
+        ("disagreement", default.disagreement, "part of the decisions in which ONNX, TFLite and float may differ"),
     ):
         gate.add_argument(f"--{name}", type=float, default=value, metavar="X", help=f"{what} (default: %(default)s)")
 
@@ -177,11 +177,11 @@ def run(args: argparse.Namespace) -> int:
         else like.classes
     )
     limits = Limits(args.macro_drop, args.class_drop, args.challenge_drop, args.disagreement)
-    candidates = {
-        kind: Candidate(valid.report(logits, classes, weights), decisions(probabilities(logits), classes))
-        for kind, logits in int8.items()
-    }
-    verdict = judge(valid.report(formats.float_logits(valid.windows), classes, weights), candidates, limits)
+    exact, *candidates = (
+        Candidate(valid.report(logits, classes, weights), decisions(probabilities(logits), classes))
+        for logits in (formats.float_logits(valid.windows), *int8.values())
+    )
+    verdict = judge(exact, dict(zip(int8, candidates, strict=True)), limits)
     print(verdict.table, file=sys.stderr if verdict.faults else sys.stdout)
     require_pass(verdict)
 
