@@ -29,7 +29,6 @@ from .onnx import fold_batch_norm
 
 ALWAYS_FLOAT = ("time.pool", "spectrogram.pool", "fusion", "head")
 """Modules that no block holds, as in `quantize.IN_FLOAT`."""
-BATCH = 64  # validation windows computed at once
 CPU = torch.device("cpu")
 
 Cost = Callable[[npt.NDArray[np.float32]], float]
@@ -72,11 +71,7 @@ class _Trials:
         logging.getLogger("neural_compressor").setLevel(logging.ERROR)  # it sets its own while it is imported
         self._tools: Any = quantization
         self._calibration, self._validation, self._cost = _tensors(calibration), _tensors(validation), cost
-        batch = torch.export.Dim("batch")
-        self._example = tuple(part[:2] for part in self._calibration)
-        self._graph = export.export(
-            fold_batch_norm(network).to(CPU), self._example, dynamic_shapes=({0: batch}, {0: batch})
-        )
+        self._graph = export.export(fold_batch_norm(network).to(CPU), self._calibration)
 
     def costs(self, choices: Sequence[Sequence[str]], to_the_end: bool = False) -> list[float]:
         """Return the cost with each choice of blocks in float, up to the first that is within the limits."""
@@ -97,7 +92,7 @@ class _Trials:
             accuracy,
             # In one batch: its observers average the extremes of batches, which clips what is rare.
             run_fn=lambda graph: graph(*self._calibration),
-            example_inputs=self._example,
+            example_inputs=self._calibration,
         )
         return found[1 : len(choices) + 1]  # the first is the float network's
 
@@ -108,9 +103,12 @@ class _Trials:
         return config
 
     def _logits(self, graph: Any) -> npt.NDArray[np.float32]:
+        size, windows = len(self._calibration[0]), len(self._validation[0])
         with torch.no_grad():
-            batches = zip(*(part.split(BATCH) for part in self._validation), strict=True)
-            return np.concatenate([graph(*batch).numpy() for batch in batches])
+            # The graph is of one batch size, with which torch quantizes it far faster: the last batch is filled up.
+            chosen = torch.arange(-(-windows // size) * size).clamp(max=windows - 1).split(size)
+            parts = [graph(*(part[k] for part in self._validation)).numpy() for k in chosen]
+        return np.concatenate(parts)[:windows]
 
 
 def _tensors(windows: Windows) -> tuple[torch.Tensor, torch.Tensor]:
