@@ -44,12 +44,17 @@ def export_float(network: FusionNet, contract: Contract, path: Path) -> None:
         raise EcgEdgeError(
             f"the {network.settings.backbone} backbone does not run on devices: export one with the edge backbone"
         )
-    folded = fold_batch_norm(network)
     leads = len(contract.leads)
     example = (
         torch.zeros((1, leads, 1, contract.window), dtype=torch.int16),
         torch.zeros((1, leads, contract.stft_bins, contract.frames), dtype=torch.uint8),
     )
+    export_graph(network, example, path)
+
+
+def export_graph(network: FusionNet, example: tuple[torch.Tensor, ...], path: Path) -> None:
+    """Write any network as a float graph for inputs of the shapes and types of `example`; see `export_float`."""
+    folded = fold_batch_norm(network)
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)  # it tells of an operator library that is not installed and not needed

@@ -6,6 +6,7 @@ instructions add two products in 16 bits with saturation, which 8-bit weights ca
 (255 * 64 * 2 < 2**15), so every machine computes the same integers.
 """
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,12 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
+from ecg_edge.train.networks.model import FusionNet
 from ecg_edge.train.windows import Windows
 
 from .onnx import INPUTS, strip
+from .search import NotInstalledError, search_blocks
 
 QUANTIZED = ("Conv", "Relu", "Add")  # the rest is small, and faster in float than converted to and fro
 IN_FLOAT = ("time/", "spectrogram/", "fusion", "head")
@@ -30,6 +34,7 @@ which gives the logits their own precision. Together 0.1 % of the multiply-accum
 LARGEST_DROP = 0.002  # of the validation macro AUROC that quantization may cost before blocks go back to float
 LARGEST_ERROR = 0.15  # root mean square of the logits' error: moves a probability of 0.5 by less than 0.04
 CALIBRATION_WINDOWS = 256
+SEARCHES = ("onnxruntime", "neural-compressor")
 WINDOWS_PER_CLASS = 6  # of a rare class, at least, among them: its activations may be the extremes
 
 
@@ -47,6 +52,8 @@ class Quantized:
     """The same with everything quantized that is quantized in the result."""
     drop: float
     """Loss of validation macro AUROC against the float graph."""
+    search: str = "onnxruntime"
+    """What chose the first of the blocks left in float, one of SEARCHES; ONNX Runtime's graph had the last word."""
 
 
 class _Reader(CalibrationDataReader):
@@ -133,28 +140,57 @@ def quantize_selectively(
     calibration: Windows,
     validation: Windows,
     score: Callable[[npt.NDArray[np.float32]], float],
+    search: str = "onnxruntime",
+    network: FusionNet | None = None,
 ) -> Quantized:
     """Quantize block by block to see what each costs, then all of them but those that cost too much.
 
     Starts from everything in INT8; while the validation logits are further than LARGEST_ERROR from the float ones,
     or `score` (of logits) falls by more than LARGEST_DROP, the block that alone errs most goes back to float.
+
+    search: with `neural-compressor`, starts from what `search.search_blocks` finds for `network`, the one that
+    `float_graph` was exported from; where the graph that ONNX Runtime makes of it is still outside the limits, more
+    blocks go back to float as above. Without that package it starts from everything, and says so on stderr.
+    Raises EcgEdgeError for another search, or where it has no network.
     """
+    if search not in SEARCHES:
+        raise EcgEdgeError(f"search = {search!r}: must be one of {', '.join(SEARCHES)}")
     exact = graph_logits(float_graph, validation)
+    best = score(exact)
     blocks = groups(float_graph)
+
+    def losses(logits: npt.NDArray[np.float32]) -> tuple[float, float]:
+        return _rms(logits - exact), best - score(logits)
+
+    def cost(logits: npt.NDArray[np.float32]) -> float:
+        error, drop = losses(logits)
+        return max(drop / LARGEST_DROP, error / LARGEST_ERROR)
+
+    found: tuple[str, ...] = ()
+    if search == "neural-compressor":
+        if network is None:
+            raise EcgEdgeError("the search through neural-compressor needs the network besides its graph")
+        try:
+            found = search_blocks(network, list(blocks), calibration, validation, cost)
+        except NotInstalledError as error:
+            search = "onnxruntime"
+            print(f"{error}; searched with ONNX Runtime instead", file=sys.stderr)
+
     every = [name for names in blocks.values() for name in names]
     sensitivity: dict[str, float] = {}
     for block, names in blocks.items():
         quantize(float_graph, out, calibration, [name for name in every if name not in names])
         sensitivity[block] = _rms(graph_logits(out, validation) - exact)
-    worst_first = sorted(blocks, key=lambda block: -sensitivity[block])
-    for count in range(len(blocks) + 1):
+    rest = [block for block in blocks if block not in found]
+    worst_first = [*found, *sorted(rest, key=lambda block: -sensitivity[block])]
+    for count in range(len(found), len(blocks) + 1):
         kept = [name for block in worst_first[:count] for name in blocks[block]]
         quantize(float_graph, out, calibration, kept)
         logits = graph_logits(out, validation)
-        error, drop = _rms(logits - exact), score(exact) - score(logits)
-        if error <= LARGEST_ERROR and drop <= LARGEST_DROP:
+        if cost(logits) <= 1:
             break
-    return Quantized(tuple(worst_first[:count]), tuple(kept), sensitivity, error, drop)
+    error, drop = losses(logits)
+    return Quantized(tuple(worst_first[:count]), tuple(kept), sensitivity, error, drop, search)
 
 
 def _rms(values: npt.NDArray[np.floating]) -> float:
