@@ -1,7 +1,7 @@
 """The files that one network becomes, made side by side, and what each of them says of windows."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,17 +81,17 @@ def make_formats(
     calibration: Windows,
     validation: Windows,
     score: Callable[[Logits], float],
-    options: Mapping[str, str] | None = None,
+    search: str = "onnxruntime",
 ) -> Formats:
     """Write `STEM.float.onnx`, `.int8.onnx`, `.float.tflite` and `.int8.tflite` into a folder and return them.
 
-    validation, score: what chooses the blocks of the ONNX graph that stay in float, see `quantize_selectively`, which
-    takes `options` as well. Raises EcgEdgeError where a converter is not installed.
+    validation, score, search: what chooses the blocks of the ONNX graph that stay in float, see
+    `quantize_selectively`; they stay so in TFLite as well. Raises EcgEdgeError where a converter is not installed.
     """
     float_onnx, int8_onnx, float_tflite, int8_tflite = (
         folder / f"{stem}.{kind}" for kind in ("float.onnx", "int8.onnx", "float.tflite", "int8.tflite")
     )
     export_float(network, contract, float_onnx)
-    quantized = quantize_selectively(float_onnx, int8_onnx, calibration, validation, score, **(options or {}))
-    export_tflite(network, contract, calibration, float_tflite, int8_tflite)
+    quantized = quantize_selectively(float_onnx, int8_onnx, calibration, validation, score, search, network)
+    export_tflite(network, contract, calibration, float_tflite, int8_tflite, quantized.float_groups)
     return Formats(float_onnx, int8_onnx, float_tflite, int8_tflite, quantized)

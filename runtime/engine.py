@@ -287,8 +287,8 @@ class Engine:
         events += self._end_skipping()
         if hop.end // self._contract.hop % self.stride:
             self.skipped += 1
-            self._alerts.skip(1)
-            return events
+            # As an unusable window: alerts that nothing confirms for long end as unknown, in the slowest mode too.
+            return [*events, *self._alerts.step(time, None, (), self._quality.score)]
         usable = self._quality.usable
         events += self._tell_nothing_usable(not usable.any(), time)
         signal, spectrogram = self._window.signal, self._window.spectrogram

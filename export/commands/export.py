@@ -43,7 +43,7 @@ from ..gate import Candidate, Limits, judge, require_pass
 from ..groups import LEAD_SETS, groups, with_leads
 from ..measure import Measured, decisions, measured
 from ..provenance import check_repeatable, provenance, told_distillation
-from ..quantize import choose_calibration
+from ..quantize import SEARCHES, choose_calibration
 from . import distill
 
 WEIGHTS = Path("scoring") / "weights.csv"  # below the data folder
@@ -100,6 +100,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=FOLDS,
         metavar="N",
         help="fold to measure on, trained on and chosen on by nobody (default: report on the validation folds)",
+    )
+    parser.add_argument(
+        "--search",
+        choices=SEARCHES,
+        default=SEARCHES[0],
+        help="what looks for blocks that have to stay in float (default: %(default)s)",
     )
     parser.add_argument(
         "--like",
@@ -169,6 +175,7 @@ def run(args: argparse.Namespace) -> int:
         calibration,
         valid.windows,
         lambda logits: macro_auroc(valid.labels, logits),
+        args.search,
     )
     int8 = formats.int8_logits(valid.windows)
     classes = (
