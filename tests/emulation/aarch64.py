@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--bundle", action="append", metavar="NAME|PATH", help="instead of those shipped; may be given again"
     )
     parser.add_argument(
-        "--folder", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="keeps downloads, 500 MB (%(default)s)"
+        "--folder", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="keeps downloads, 330 MB (%(default)s)"
     )
     args = parser.parse_args(arguments)
     try:
