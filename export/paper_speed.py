@@ -1,9 +1,10 @@
 """How much faster the student is than the network of Phan et al. 2022: `python -m ecg_edge.export.paper_speed`.
 
 Both as float graphs in ONNX Runtime on one thread, called in turns in one process, so that a change of the machine's
-clock is in all of them; times are the processor's on that thread, in which other programs' turns do not count. The paper's network takes windows of 2.5 s and its own float spectrogram, the student of the
-preset windows of 10 s; it is timed on 2.5 s as well. Weights are random: no operator's time depends on them.
-Conditioning and spectrogram are not part of the times.
+clock is in all of them. Times are the processor's on that thread, in which other programs' turns do not count. The
+paper's network takes windows of 2.5 s and its own float spectrogram, the student of the preset windows of 10 s; it is
+timed on 2.5 s as well. Weights are random: no operator's time depends on them. Conditioning and spectrogram are not
+part of the times.
 """
 
 import argparse

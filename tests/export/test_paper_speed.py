@@ -8,8 +8,8 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 
-from ecg_edge.export import paper_speed  # noqa: E402
-from ecg_edge.export.paper_speed import Timed, main, report  # noqa: E402
+from ecg_edge.export import paper_speed
+from ecg_edge.export.paper_speed import Timed, main, report
 
 
 def test_ratios_are_of_times_and_of_times_per_second() -> None:
