@@ -1,9 +1,10 @@
 """How much faster the student is than the network of Phan et al. 2022: `python -m ecg_edge.export.paper_speed`.
 
 Both as float graphs in ONNX Runtime on one thread, called in turns in one process, so that a change of the machine's
-clock is in all of them. The paper's network takes windows of 2.5 s and its own float spectrogram, the student of the
-preset windows of 10 s; it is timed on 2.5 s as well. Weights are random: no operator's time depends on them.
-Conditioning and spectrogram are not part of the times.
+clock is in all of them. Times are the processor's on that thread, in which other programs' turns do not count. The
+paper's network takes windows of 2.5 s and its own float spectrogram, the student of the preset windows of 10 s; it is
+timed on 2.5 s as well. Weights are random: no operator's time depends on them. Conditioning and spectrogram are not
+part of the times.
 """
 
 import argparse
@@ -48,7 +49,7 @@ class Timed:
     mmac: float
     """Million multiply-accumulates of one call."""
     ms: float
-    """Median milliseconds of one call."""
+    """Median milliseconds of processor time of one call."""
 
     @property
     def ms_per_second(self) -> float:
@@ -102,13 +103,13 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
 
 
 def _medians(sessions: Sequence[tuple[Any, dict[str, npt.NDArray[Any]]]], calls: int) -> list[float]:
-    """Return the median milliseconds of a call of each, taken in turns."""
+    """Return the median milliseconds of processor time of a call of each, taken in turns."""
     taken = np.empty((WARM_UP + calls, len(sessions)))
     for row in taken:
         for k, (session, inputs) in enumerate(sessions):
-            begin = time.perf_counter_ns()
+            begin = time.thread_time_ns()
             session.run(None, inputs)
-            row[k] = (time.perf_counter_ns() - begin) / 1e6
+            row[k] = (time.thread_time_ns() - begin) / 1e6
     return [float(ms) for ms in np.median(taken[WARM_UP:], axis=0)]
 
 
