@@ -137,7 +137,7 @@ def streams_per_core(hop_ms: float) -> int:
 def measure_hops(bundle: Bundle, backend: Backend, policy: Policy, recording: Recording, settings: Settings) -> Costs:
     """Return the costs of hops and of bare model calls, taken in turns in this process on this thread."""
     engine = Engine(bundle, backend, policy, format_of(recording), rules=settings.rules)
-    window = _first_window(bundle, recording)
+    window = first_window(bundle, recording)
     seq = 0
     before = 0
     hops, calls = [], []
@@ -248,7 +248,7 @@ def _seconds(bundle: Bundle, recording: Recording, settings: Settings) -> Iterat
     return itertools.islice(itertools.cycle(seconds), _unmeasured(bundle) + settings.seconds)
 
 
-def _first_window(bundle: Bundle, recording: Recording) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
+def first_window(bundle: Bundle, recording: Recording) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
     """Return the model's inputs of the recording's first window."""
     contract = bundle.manifest.contract
     signal = np.ascontiguousarray(condition(recording, contract).signal[: contract.window].T)

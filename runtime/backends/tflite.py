@@ -47,6 +47,11 @@ class TfliteBackend:
         self._places = [one["index"] for one in inputs]
         self._output = output["index"]
 
+    @property
+    def takes_integers(self) -> bool:
+        """Whether the graph's inputs are integers, as those of INT8 graphs are."""
+        return any(self._whole)
+
     def logits(self, signal: npt.NDArray[np.int16], spectrogram: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the logits (classes,) of one window; see Backend."""
         in_steps = quantize_inputs(signal, spectrogram) if any(self._whole) else ()
