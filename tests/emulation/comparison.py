@@ -27,7 +27,8 @@ def compare(model: str, here: dict[str, Any], there: dict[str, Any]) -> Compared
     """Compare what answers.py says of a model on two machines.
 
     The same are to be: whether `bundle verify` passes (it must), the labels and the number of windows of every record,
-    and every event of the replay to the last digit. Logits may differ by as much as the bundle's self-test tolerates.
+    and every event of the replay to the last digit, but for probabilities. Logits may differ by as much as the bundle's
+    self-test tolerates, and probabilities by a quarter of that, the sigmoid's greatest slope.
     """
     if "error" in here and "error" in there:
         return Compared(model, skipped=here["error"])
@@ -54,13 +55,22 @@ def compare(model: str, here: dict[str, Any], there: dict[str, Any]) -> Compared
     if len(here["events"]) != len(there["events"]):
         found.append(f"replay: {len(here['events'])} events here, {len(there['events'])} there")
     for mine, other in zip(here["events"], there["events"], strict=False):
-        if mine != other:
-            keys = [k for k in {**mine, **other} if mine.get(k) != other.get(k)]
+        keys = [k for k in {**mine, **other} if not _alike(k, mine.get(k), other.get(k), here["tolerance"] / 4)]
+        if keys:
             what = "; ".join(f"{k} {mine.get(k)} here, {other.get(k)} there" for k in keys)
             found.append(f"replay, event {mine.get('seq')} ({mine.get('type')}): {what}")
             break  # those after it follow from it
     windows = sum(answer["windows"] for answer in here["records"].values())
     return Compared(model, None, len(here["records"]), windows, largest, len(here["events"]), tuple(found))
+
+
+def _alike(key: str, mine: Any, other: Any, tolerance: float) -> bool:
+    """Return whether two values of an event's field are the same, or close where they are probabilities."""
+    if key == "probabilities" and isinstance(mine, dict) and isinstance(other, dict):
+        return mine.keys() == other.keys() and all(abs(mine[k] - other[k]) <= tolerance for k in mine)
+    if key == "probability" and isinstance(mine, float) and isinstance(other, float):
+        return abs(mine - other) <= tolerance
+    return bool(mine == other)
 
 
 def _labels(answer: dict[str, Any]) -> str:
