@@ -172,9 +172,9 @@ def quantize_selectively(
             raise EcgEdgeError("the search through neural-compressor needs the network besides its graph")
         try:
             found = search_blocks(network, list(blocks), calibration, validation, cost)
-        except NotInstalledError as error:
+        except NotInstalledError as missing:
             search = "onnxruntime"
-            print(f"{error}; searched with ONNX Runtime instead", file=sys.stderr)
+            print(f"{missing}; searched with ONNX Runtime instead", file=sys.stderr)
 
     every = [name for names in blocks.values() for name in names]
     sensitivity: dict[str, float] = {}
