@@ -1,0 +1,81 @@
+"""Bare calls of model files, and many engines in one process: what is reported, not how fast it is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
+from ecg_edge.runtime.backends import open_backend
+from ecg_edge.runtime.benchmark import first_window, make_recording
+from ecg_edge.runtime.benchmark_models import Opened, measure_models, open_file
+from ecg_edge.runtime.benchmark_streams import measure_streams
+from ecg_edge.runtime.bundle import SHIPPED, load
+from ecg_edge.runtime.cli.main import main
+from ecg_edge.runtime.policy import load_policy
+
+
+class Sleeper:
+    """A backend that counts its calls."""
+
+    name = "onnx"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def logits(self, signal: Any, spectrogram: Any) -> Any:
+        self.calls += 1
+        return np.zeros(3, np.float32)
+
+
+def test_each_model_is_called_as_often_and_held_against_the_fastest_float_one() -> None:
+    backends = [Sleeper() for _ in range(3)]
+    models = [Opened(f"m{k}", 10, backend, integer=k == 0) for k, backend in enumerate(backends)]
+    window = np.zeros((12, 1000), np.int16), np.zeros((12, 24, 47), np.uint8)
+    found = measure_models(models, window, 20)
+    assert {backend.calls for backend in backends} == {70}
+    assert [one["format"] for one in found] == ["int8", "float", "float"]
+    fastest = min(one["ms"]["p50"] for one in found[1:])
+    assert max(one["times_fastest_float"] for one in found[1:]) == 1.0
+    for one in found:
+        assert one["times_fastest_float"] == pytest.approx(fastest / one["ms"]["p50"], rel=0.3)
+        assert one["ms"]["p50"] <= one["ms"]["p95"] <= one["ms"]["p99"] <= one["ms"]["max"]
+    assert measure_models(models[:1], window, 5)[0]["times_fastest_float"] is None, "there is no float one"
+
+
+def test_a_file_says_by_its_content_whether_it_is_quantized(tmp_path: Path) -> None:
+    assert open_file(SHIPPED / "arrhythmia" / "model.onnx", 1).integer
+    other = tmp_path / "model.txt"
+    other.write_text("no model")
+    with pytest.raises(EcgEdgeError, match="name one that ends in"):
+        open_file(other, 1)
+
+
+def test_bench_prints_every_model(capsys: pytest.CaptureFixture[str]) -> None:
+    path = SHIPPED / "superclass" / "model.onnx"
+    assert main(["bench", "--seconds", "3", "--model", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["models"]
+    assert [one["name"] for one in found][0] == "arrhythmia/onnx"
+    assert found[-1]["name"] == "model.onnx"
+    assert found[-1]["bytes"] == path.stat().st_size
+    assert main(["bench", "--seconds", "3", "--model", str(path)]) == 0
+    assert "times fastest float" in capsys.readouterr().out
+    assert main(["bench", "--model", str(path), "--streams"]) == 1
+
+
+def test_streams_judge_every_window_until_one_number_is_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = load("arrhythmia")
+    policy = load_policy(labels=[c.abbreviation for c in bundle.manifest.classes])
+    backend, recording = open_backend(bundle, "onnx"), make_recording()
+    assert first_window(bundle, recording)[0].shape == (12, 1000)
+    found = measure_streams(bundle, backend, policy, recording, rules=True, curve=(1, 2), seconds=1)
+    assert [one["streams"] for one in found] == [1, 2]
+    # A window a second from the tenth on, but for the second that the linear-phase filters hold back.
+    assert [one["windows"] for one in found] == [found[0]["windows"], 2 * found[0]["windows"]]
+    assert found[0]["windows"] >= 1
+    clock = iter(range(0, 10**12, 2 * 10**9))
+    monkeypatch.setattr("time.thread_time_ns", lambda: next(clock))
+    slow = measure_streams(bundle, backend, policy, recording, rules=False, curve=(1, 2), seconds=1)
+    assert [(one["streams"], one["sustained"]) for one in slow] == [(1, False)]
