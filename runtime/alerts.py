@@ -136,8 +136,7 @@ class AlertMachine:
         if probabilities is None:
             self._time = time_s
             self.unusable += 1
-            overdue = time_s - self._usable_time > self.policy.unknown_after_s
-            return self._forget(time_s) if overdue and self._episodes else []
+            return self._overdue(time_s)
 
         # Plain floats from here on: for some tens of classes they are faster than a dozen NumPy calls.
         p: list[float] = probabilities.tolist()
@@ -159,12 +158,14 @@ class AlertMachine:
         self._vote(above)
         return ends + self._decide(time_s, active_elsewhere, onsets or {})
 
-    def skip(self, n_windows: int) -> None:
+    def skip(self, n_windows: int, time_s: float = -math.inf) -> list[Alert]:
         """Note that `n_windows` were not analyzed. They hold the state as unusable windows do.
 
-        The gap that they leave shows in the time of the next step.
+        time_s: end of the last of them in stream seconds, where known; as with `step`, open episodes end with reason
+        `unknown` when it is too long after the last usable window. The gap shows in the time of the next step, too.
         """
         self.skipped += n_windows
+        return self._overdue(time_s)
 
     def acknowledge(self, label: str) -> list[Alert]:
         """Release the latch of `label`: a held alert ends now, one whose finding persists ends when it is gone.
@@ -282,6 +283,10 @@ class AlertMachine:
             and (time_s >= self._quiet_until[i] or self._priority[i] == "high")
             and self._suppressors[i].isdisjoint(present)
         ]
+
+    def _overdue(self, time_s: float) -> list[Alert]:
+        overdue = time_s - self._usable_time > self.policy.unknown_after_s
+        return self._forget(time_s) if overdue and self._episodes else []
 
     def _forget(self, time_s: float) -> list[Alert]:
         """Drop the evidence of too long ago; end what is open, and hold what is latched."""

@@ -279,22 +279,29 @@ class Engine:
         events = self._tell_states(self._quality.push(hop.signal, hop.invalid), time)
         if hop.end < self._contract.window:
             return events
-        if hop.end <= self._skip_to:
-            self.skipped += 1
-            self._skipping += 1
-            self._alerts.skip(1)
-            return events
-        events += self._end_skipping()
-        if hop.end // self._contract.hop % self.stride:
-            self.skipped += 1
-            # As an unusable window: alerts that nothing confirms for long end as unknown, in the slowest mode too.
-            return [*events, *self._alerts.step(time, None, (), self._quality.score)]
         usable = self._quality.usable
         events += self._tell_nothing_usable(not usable.any(), time)
+        number = hop.end // self._contract.hop
+        if hop.end <= self._skip_to:
+            self._skipping += 1
+            return events + self._give_up(time, number)
+        events += self._end_skipping()
+        if number % self.stride:
+            return events + self._give_up(time, number)
         signal, spectrogram = self._window.signal, self._window.spectrogram
-        events += self._judge(signal, spectrogram, usable, time, hop.end // self._contract.hop)
+        events += self._judge(signal, spectrogram, usable, time, number)
         self._arrivals.append(at)
         return events
+
+    def _give_up(self, time: float, number: int) -> list[Event]:
+        """Let a window go by without the model: signs of life go on, and what it found ends when it is too long ago."""
+        self.skipped += 1
+        return [*([self._status(time)] if number % STATUS_HOPS == 0 else []), *self._alerts.skip(1, time)]
+
+    def _status(self, time: float, shown: dict[str, float] | None = None) -> Status:
+        rate = self._rhythm.heart_rate if self._rhythm else None
+        leads, quality = _names(self._quality.usable), self._quality.score
+        return Status(time=time, heart_rate=rate, quality=quality, leads=leads, probabilities=shown)
 
     def _judge(
         self,
@@ -335,8 +342,7 @@ class Engine:
             shown = None
             if self._every_probability and answer is not None:
                 shown = dict(zip(self._labels, answer.tolist(), strict=True))
-            rate = self._rhythm.heart_rate if self._rhythm else None
-            events.append(Status(time=time, heart_rate=rate, quality=quality, leads=leads, probabilities=shown))
+            events.append(self._status(time, shown))
         elsewhere = self._rhythm.active if self._rhythm else ()
         events += self._alerts.step(time, answer, leads, quality, active_elsewhere=elsewhere)
         self._lap("decision")

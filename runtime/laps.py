@@ -1,11 +1,15 @@
-"""Where the time of a window goes, by stage: nanoseconds measured, histograms kept."""
+"""Where the time of a window goes, by stage: nanoseconds measured, histograms kept.
+
+What a stage takes is summed over all signal since the window that was judged before: the first of a stream carries
+its first 10 s, and where only one window in five is judged, it carries the filters' work for five.
+"""
 
 import time
 
 from .latency import LatencyHistogram
 
 STAGES = ("queue", "front_end", "rules", "inference", "decision", "hand_over")
-"""Waiting to be taken; filters, window and spectrogram; rhythm rules; model; alerts; handing events to the sinks."""
+"""Longest wait to be taken; filters, window and spectrogram; rhythm rules; model; alerts; handing over to the sinks."""
 
 
 class Laps:
@@ -28,11 +32,11 @@ class Laps:
         self._begin = now
 
     def waited(self, seconds: float) -> None:
-        """Count what a chunk has waited to be taken."""
-        self._sums["queue"] += max(0, round(seconds * 1e9))
+        """Take note of how long a chunk has waited to be taken; waits overlap, so that the longest one counts."""
+        self._sums["queue"] = max(self._sums["queue"], round(seconds * 1e9))
 
     def window(self) -> None:
-        """Put what the stages have taken since the last window into the histograms."""
+        """Put what the stages have taken since the last window that was judged into the histograms."""
         for stage, ns in self._sums.items():
             self.histograms[stage].add(ns / 1e6)
             self._sums[stage] = 0

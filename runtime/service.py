@@ -81,7 +81,7 @@ class Monitor:
         self._latency = LatencyHistogram(budget_ms)
         self._degradation: Degradation | None = None  # live only, once there is an engine
         self._modes: Counter[str] = Counter()
-        self._windows_before = 0
+        self._passed, self._judged = 0, 0  # windows so far: all, and those that the model judged
         self._laps = Laps() if live else None
         self._seq = 0
         self._engine: Engine | None = None
@@ -124,6 +124,8 @@ class Monitor:
                     else "the stream ended before the device said what it sends: check its firmware"
                 )
             now = time.monotonic()
+            if self._laps:
+                self._laps.begin()
             self._emit(self._engine.finish(now), self._engine.take_arrivals())
             self._settle()
             self._tell_troubles(self._engine.summary().time, 0.0)
@@ -155,6 +157,8 @@ class Monitor:
             request.answer(f"ok {account.message}")
 
     def _take(self, item: Item) -> None:
+        if self._laps:
+            self._laps.begin()
         if self._engine is not None:
             self._obey(self._engine)
         if isinstance(item, StreamFormat):
@@ -162,7 +166,6 @@ class Monitor:
             if self._live:
                 self._engine.laps = self._laps
                 self._degradation = Degradation(self._latency.budget_ms, self._engine.has_rules)
-                self._windows_before = 0
             if self._recorder:
                 self._recorder.begin(item)
             if self._notifier:
@@ -242,16 +245,18 @@ class Monitor:
         if mode is FULL:
             phase, message = "end", f"windows keep {budget} again: every one is analyzed"
         else:
-            what = "only the rhythm rules run, the model is tried" if mode is RULES_ONLY else "one window is analyzed"
+            some = f"one window in {mode.stride}"
+            what = f"only the rhythm rules run, the model tries {some}" if mode is RULES_ONLY else f"{some} is analyzed"
             why = f"windows miss {budget}" if mode.stride > before else f"windows keep {budget} now"
             phase = "new" if before == FULL.stride else "once"
-            message = f"{mode.name}: {why}, {what} every {mode.stride} s; the rest is unknown, not normal"
+            message = f"{mode.name}: {why}, {what}; the rest is unknown, not normal"
         self._technical("degraded", phase, message, {"stride": mode.stride, "misses": self._latency.misses})
 
-    def _count_modes(self, engine: Engine, degradation: Degradation) -> None:
-        windows = engine.analyzed + engine.skipped + engine.unusable
-        self._modes[degradation.mode.name] += windows - self._windows_before
-        self._windows_before = windows
+    def _count_windows(self, engine: Engine) -> tuple[int, int]:
+        """Return how many windows have gone by, and how many the model has judged, since the last call."""
+        before, judged_before = self._passed, self._judged
+        self._passed, self._judged = engine.analyzed + engine.skipped + engine.unusable, engine.analyzed
+        return self._passed - before, self._judged - judged_before
 
     def _tell_troubles(self, seconds: float, calm_s: float = CALM_S) -> None:
         """Tell, once, that the recorder or a sink is in trouble, and that it has been out of it for `calm_s`."""
@@ -281,24 +286,25 @@ class Monitor:
     def _emit(self, events: Sequence[Event], arrivals: Sequence[float]) -> None:
         """Hand over what the engine made of the signal, with the time of day of that signal."""
         now = time.monotonic()
-        if self._degradation and self._engine:
-            self._count_modes(self._engine, self._degradation)
-        changed = False
+        engine, degradation = self._engine, self._degradation
+        passed, judged = self._count_windows(engine) if engine else (0, 0)
+        if passed and degradation:
+            self._modes[degradation.mode.name] += passed
         for at in arrivals:
             self._latency.add((now - at) * 1000)
-            changed |= self._degradation is not None and self._degradation.window((now - at) * 1000)
-        if self._metrics and self._engine and arrivals:
-            stages = self._laps.histograms if self._laps else {}
-            self._metrics.update(self._counted(self._engine), self._latency, events, stages)
         latency_ms = max(0.0, (now - arrivals[-1]) * 1000) if arrivals else None
+        if self._metrics and engine and passed:
+            stages = self._laps.histograms if self._laps else {}
+            self._metrics.update(self._counted(engine), self._latency, events, stages)
         for event in events:
             self._hand_over(event, self._wall.at(self._happened(event.time, now)) if self._wall else None, latency_ms)
         if self._laps:
             self._laps.end("hand_over")
-            for _ in arrivals:
+            if arrivals:
                 self._laps.window()
-        if changed and self._engine and self._degradation:
-            self._change_mode(self._engine, self._degradation)
+        # What came at once, as after a gap, is late at once; a window without a usable lead says nothing of the model.
+        if engine and degradation and judged and latency_ms is not None and degradation.window(latency_ms):
+            self._change_mode(engine, degradation)
 
     def _happened(self, stream_s: float, now: float) -> float:
         """Return when, on the monotonic clock, a moment of the stream was."""
