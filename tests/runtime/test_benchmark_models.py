@@ -57,7 +57,7 @@ def test_bench_prints_every_model(capsys: pytest.CaptureFixture[str]) -> None:
     path = SHIPPED / "superclass" / "model.onnx"
     assert main(["bench", "--seconds", "3", "--model", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["models"]
-    assert [one["name"] for one in found][0] == "arrhythmia/onnx"
+    assert found[0]["name"] == "arrhythmia/onnx"
     assert found[-1]["name"] == "model.onnx"
     assert found[-1]["bytes"] == path.stat().st_size
     assert main(["bench", "--seconds", "3", "--model", str(path)]) == 0
