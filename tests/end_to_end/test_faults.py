@@ -255,9 +255,16 @@ def test_a_machine_that_is_twice_too_slow(bundle: Path, monkeypatch: pytest.Monk
     windows = summary.windows
     assert sum(windows.values()) == seconds - 9, "each window is judged or given up"
     assert windows["skipped"] >= 12
-    assert windows["analyzed"] >= 12, "it goes on with what it can do"
+    assert windows["analyzed"] >= 7, "it goes on with what it can do"
     told = [e for e in kept.events if isinstance(e, Technical) and e.code == "overload"]
-    assert sum(e.counts["windows"] for e in told if e.counts) == windows["skipped"]
+    assert 0 < sum(e.counts["windows"] for e in told if e.counts) <= windows["skipped"]
+    told = [e for e in kept.events if isinstance(e, Technical) and e.code == "degraded"]
+    assert [(e.phase, e.message.split(":")[0]) for e in told] == [("new", "long_hop"), ("once", "longer_hop")]
+    assert summary.modes is not None
+    assert sum(summary.modes.values()) == seconds - 9
+    assert summary.modes["longer_hop"] >= 12, "from then on it keeps up"
+    assert summary.stages_ms is not None
+    assert summary.stages_ms["inference"]["p50"] >= 1000 * 2 / speed
     assert took < seconds / speed + 5, "it does not fall behind: without shedding it would be 10 s late"
     assert summary.losses["frames_lost"] == summary.losses["gap_frames"] == 0, "the signal is kept"
     assert [to_dict(e)["seq"] for e in kept.events] == list(range(len(kept.events)))

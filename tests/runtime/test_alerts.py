@@ -183,6 +183,15 @@ def test_a_gap_in_time_counts_as_unknown_too():
     assert (m.analyzed, m.unusable, m.skipped) == (4, 0, 5)
 
 
+def test_skipped_windows_end_what_is_unknown_for_too_long():
+    m = machine()
+    play(m, 0.6, 0.6)
+    assert m.skip(1, 7.0) == []
+    assert brief(m.skip(1, 8.0)) == ["8 end AF-1 unknown"]
+    assert m.skip(1, 9.0) == [], "once"
+    assert m.skipped == 3
+
+
 def test_a_gap_of_just_the_time_that_is_allowed_holds():
     m = machine()
     play(m, 0.6, 0.6)

@@ -19,6 +19,7 @@ from ecg_edge.runtime import backends
 from ecg_edge.runtime.bundle import Bundle, load
 from ecg_edge.runtime.engine import Engine, StreamFormat
 from ecg_edge.runtime.events import Alert, Event, Status, Summary, Technical, stamp, to_json, validate
+from ecg_edge.runtime.laps import Laps
 from ecg_edge.runtime.policy import Policy, load_policy
 from ecg_edge.runtime.stft import Stft
 
@@ -378,6 +379,57 @@ def test_windows_given_up_are_told_and_counted(bundle: Bundle, heart: np.ndarray
     assert judged >= 2
     # The signal of the windows given up is not lost to the one after them.
     assert any(np.array_equal(a[:, 400:], b[:, :-400]) for (a, _), (b, _) in pairwise(spy.seen))
+
+
+def test_one_window_in_so_many_is_judged(bundle: Bundle, heart: np.ndarray) -> None:
+    whole = Spy()
+    all_of_it = run(engine_for(bundle, whole), heart)
+    spy = Spy()
+    engine = engine_for(bundle, spy)
+    engine.stride = 5
+    events = run(engine, heart)
+    assert windows(engine) == len(whole.seen) == 31
+    assert (engine.analyzed, engine.skipped) == (len(spy.seen), 31 - len(spy.seen))
+    assert len(engine.take_arrivals()) == engine.analyzed
+    for (signal, spectrogram), (expected, expected_too) in zip(spy.seen, whole.seen[::5], strict=True):
+        np.testing.assert_array_equal(signal, expected, "the same windows, those that end at 10, 15, ... s")
+        np.testing.assert_array_equal(spectrogram, expected_too)
+    assert technical(events, "overload") == [], "it is no surprise"
+    signs = [[e.time for e in kind if isinstance(e, Status)] for kind in (events, all_of_it)]
+    assert signs[0] == signs[1] == [10.0, 20.0, 30.0, 40.0]
+
+
+def test_a_window_that_is_both_shed_and_not_due_counts_once(bundle: Bundle, heart: np.ndarray) -> None:
+    engine = engine_for(bundle)
+    engine.stride = 2
+    events = engine.push(heart[: 15 * RATE])
+    engine.skip_windows(4)
+    events += [*engine.push(heart[15 * RATE : 30 * RATE]), *engine.finish()]
+    assert [e.counts for e in technical(events, "overload")] == [{"windows": 4}]
+    assert windows(engine) == 21
+    assert engine.analyzed == 11 - 2
+
+
+def test_what_nobody_has_looked_for_is_unknown_and_ends(bundle: Bundle, heart: np.ndarray) -> None:
+    engine = engine_for(bundle, Spy(lambda _: (5.0, -5.0, -5.0)))
+    events = engine.push(heart[: 15 * RATE])
+    assert [a.phase for a in alerts(events)] == ["new"]
+    engine.stride = 30
+    events += engine.push(heart[15 * RATE : 28 * RATE])
+    (end,) = (a for a in alerts(events) if a.phase == "end")
+    assert (end.time, end.reason) == (26.0, "unknown"), (
+        "13 s is the last one judged, 12 s hold, the next probe is at 30"
+    )
+
+
+def test_laps_change_nothing_that_is_given(bundle: Bundle, heart: np.ndarray) -> None:
+    plain, timed = (engine_for(bundle, rules=True) for _ in range(2))
+    timed.laps = Laps()
+    events = [run(engine, heart) for engine in (plain, timed)]
+    assert account(events[0], plain.summary()) == account(events[1], timed.summary())
+    timed.laps.window()
+    taken = {stage for stage, histogram in timed.laps.histograms.items() if histogram.total_ms > 0}
+    assert taken == {"front_end", "rules", "inference", "decision"}
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

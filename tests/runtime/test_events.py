@@ -56,6 +56,8 @@ SUMMARY = Summary(
     latency_ms={"p50": 1.0, "p95": 2.0, "p99": 3.0, "max": 4.5},
     budget_ms=100.0,
     misses=0,
+    modes={"full": 41, "long_hop": 10},
+    stages_ms={"inference": {"p50": 0.5, "p95": 1.0, "p99": 1.5, "max": 2.0}},
 )
 ALL = (ALERT, TECHNICAL, STATUS, SUMMARY)
 
@@ -178,6 +180,8 @@ WRONG = [
     (SUMMARY, {"latency_ms": {"p50": 1, "p95": 1, "p99": 1, "max": math.nan}}, "summary.latency_ms.max"),
     (SUMMARY, {"bundle_sha256": "12"}, "summary.bundle_sha256"),
     (SUMMARY, {"misses": 0.5}, "summary.misses"),
+    (SUMMARY, {"modes": {"full": -1}}, "summary.modes.full"),
+    (SUMMARY, {"stages_ms": {"rules": {"p50": 1, "p95": 1, "p99": 1}}}, "summary.stages_ms.rules.max"),
     (SUMMARY, {"notice": ""}, "summary.notice"),
 ]
 

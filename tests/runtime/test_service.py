@@ -179,11 +179,16 @@ def test_overload_gives_windows_up_and_says_so(bundle: Bundle, monkeypatch: pyte
         assert lag > 60
         return
     assert windows["skipped"] >= 25
-    assert windows["analyzed"] >= 15, "it goes on with what it can do"
+    assert windows["analyzed"] >= 10, "it goes on with what it can do"
     assert lag < 6, "it does not fall behind"
     told = [e for e in of(sink.events, Technical) if e.code == "overload"]
-    assert sum(e.counts["windows"] for e in told) == windows["skipped"]
-    assert len(of(sink.events, Status)) == windows["analyzed"]
+    shed = sum(e.counts["windows"] for e in told)
+    assert 5 <= shed < windows["skipped"], "the rest is not tried, see test_service_modes"
+    told = [e for e in of(sink.events, Technical) if e.code == "degraded"]
+    assert [e.phase for e in told] == ["new", "once"]
+    assert told[1].time < 30
+    assert sum(summary.modes.values()) == 51  # type: ignore[union-attr]
+    assert len([e for e in of(sink.events, Status) if e.probabilities]) == windows["analyzed"]
     assert summary.misses == windows["analyzed"]
 
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,37 @@ def test_metrics_escape_labels() -> None:
     known.update(summary, LatencyHistogram(100), [Status(time=1, quality=0.5, leads=(), heart_rate=61.25)])
     assert 'ecg_edge_alerts_total{label="a\\"b\\\\c\\nd"} 2\n' in known.text()
     assert "ecg_edge_heart_rate_bpm 61.25\n" in known.text()
+
+
+def test_metrics_of_modes_and_stages_are_as_prometheus_wants_them() -> None:
+    known = Metrics()
+    windows = {"analyzed": 2, "skipped": 1, "unusable": 0}
+    summary = Summary(time=1, signal_s=1, windows=windows, alerts={}, losses={}, leads=())
+    known.update(summary, LatencyHistogram(100), [])
+    assert "mode_windows" not in known.text(), "of a record there are none"
+    assert "stage_seconds" not in known.text()
+    rules, inference = LatencyHistogram(float("inf")), LatencyHistogram(float("inf"))
+    for ms in (0.2, 7.0, 3000.0):
+        inference.add(ms)
+    summary = replace(summary, modes={"full": 2, "long_hop": 1})
+    known.update(summary, LatencyHistogram(100), [], {"rules": rules, "inference": inference})
+    text = known.text()
+    assert 'ecg_edge_mode_windows_total{mode="long_hop"} 1\n' in text
+    lines = [line.removeprefix("ecg_edge_stage_seconds") for line in text.splitlines() if "stage_seconds" in line]
+    assert lines[1] == "# TYPE ecg_edge_stage_seconds histogram"
+    assert len(lines) == 2 + 2 * (len(BUCKETS_MS) + 3), "one head for both"
+    for line in (
+        '_bucket{stage="inference",le="0.0001"} 0',
+        '_bucket{stage="inference",le="0.00025"} 1',
+        '_bucket{stage="inference",le="0.005"} 1',
+        '_bucket{stage="inference",le="0.01"} 2',
+        '_bucket{stage="inference",le="2.5"} 2',
+        '_bucket{stage="inference",le="+Inf"} 3',
+        '_sum{stage="inference"} 3.007200',
+        '_count{stage="inference"} 3',
+        '_count{stage="rules"} 0',
+    ):
+        assert line in lines
 
 
 def test_buckets_hold_what_is_at_most_their_bound() -> None:
