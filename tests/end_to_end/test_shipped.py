@@ -26,8 +26,13 @@ def test_bundle_is_small_and_says_where_it_comes_from(name: str) -> None:
     assert manifest.contract == Contract()
     assert {"MODEL_CARD.md", *manifest.models.values()} == set(manifest.files)
     assert "CC BY 4.0" in manifest.licence
-    assert any("fold 9" in metric.split for metric in manifest.metrics)
-    assert manifest.provenance["settings"]["train_folds"] == [1, 2, 3, 4, 5, 6, 7]
+    assert all("fold 9" in metric.split for metric in manifest.metrics), "nothing was measured on what was trained on"
+    told = manifest.provenance
+    assert 9 not in told["settings"]["train_folds"]
+    assert told["like"]["name"] == name, "what chose is named, since no validation fold was left"
+    assert {"onnx", "tflite"} == set(manifest.models)
+    assert max(manifest.files[file].bytes for file in manifest.models.values()) <= 400_000
+    assert told["gate"]["disagreement"] <= told["gate"]["limits"]["disagreement"]
 
 
 def test_the_first_command_of_the_readme_shows_alerts(cli: Any, lines_of: Any) -> None:
