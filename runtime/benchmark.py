@@ -14,9 +14,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ from ecg_edge.firmware_bridge.recording import Recording
 from . import backends
 from .alerts import AlertMachine
 from .backends import Backend
+from .benchmark_energy import Meter, energy_a_hop
+from .benchmark_turns import FOUR_DIGITS, percentiles
 from .bundle import Bundle
 from .conditioning import Conditioner, condition
 from .engine import Engine
@@ -42,7 +44,6 @@ from .window import Window
 
 SETTLE_SECONDS = 5  # of stream after the first window, not measured: allocations, caches and branch predictors
 CHILD_TIMEOUT_S = 120.0  # a Raspberry Pi starts in some seconds; beyond this something hangs
-FOUR_DIGITS = 4  # decimals of milliseconds: a tenth of a microsecond, below what one can tell apart
 
 Invalid = npt.NDArray[np.bool_] | None
 Second = list[tuple[npt.NDArray[np.int32], Invalid]]
@@ -77,6 +78,12 @@ class Costs:
     windows: int
     """Windows that the engine judged in those hops."""
 
+    @classmethod
+    def of(cls, seconds: Iterable[tuple[int, int, int]]) -> Self:
+        """Return the costs in what `hops` yields."""
+        hop, inference, windows = np.array(list(seconds), dtype=np.int64).T
+        return cls(hop / 1e6, inference / 1e6, int(windows.sum()))
+
 
 def run(bundle: Bundle, backend: str = "auto", settings: Settings | None = None) -> dict[str, Any]:
     """Measure everything and return it as JSON types: times in milliseconds unless the name says otherwise.
@@ -95,10 +102,10 @@ def run(bundle: Bundle, backend: str = "auto", settings: Settings | None = None)
     rss_bytes, cold_start_s = measure_process(bundle, chosen.name, recording, settings)
 
     others = [n for n in bundle.manifest.models if n != chosen.name and n in backends.BACKENDS]
-    by_backend = {chosen.name: _figures(costs)}
+    by_backend = {chosen.name: figures(costs)}
     for name in filter(backends.installed, others) if backend == "auto" else ():
         other = backends.open_backend(bundle, name, settings.threads)
-        by_backend[name] = _figures(measure_hops(bundle, other, policy, recording, settings))
+        by_backend[name] = figures(measure_hops(bundle, other, policy, recording, settings))
     return {
         "bundle": bundle.manifest.name,
         "bundle_sha256": bundle.sha256,
@@ -115,6 +122,7 @@ def run(bundle: Bundle, backend: str = "auto", settings: Settings | None = None)
         "stages_ms": {name: round(ms, FOUR_DIGITS) for name, ms in stages.items()},
         "rss_mb": round(rss_bytes / 1e6, 1),
         "cold_start_s": round(cold_start_s, 3),
+        "energy": measure_energy(bundle, chosen, policy, recording, settings, Meter()),
         "backends": by_backend,
         "machine": describe(Machine()),
     }
@@ -136,12 +144,18 @@ def streams_per_core(hop_ms: float) -> int:
 
 def measure_hops(bundle: Bundle, backend: Backend, policy: Policy, recording: Recording, settings: Settings) -> Costs:
     """Return the costs of hops and of bare model calls, taken in turns in this process on this thread."""
+    return Costs.of(hops(bundle, backend, policy, recording, settings))
+
+
+def hops(
+    bundle: Bundle, backend: Backend, policy: Policy, recording: Recording, settings: Settings
+) -> Iterator[tuple[int, int, int]]:
+    """Yield of each measured second of a stream the nanoseconds of its hop and of a bare call, and windows judged."""
     engine = Engine(bundle, backend, policy, format_of(recording), rules=settings.rules)
     window = first_window(bundle, recording)
     seq = 0
-    before = 0
-    hops, calls = [], []
     for number, second in enumerate(_seconds(bundle, recording, settings)):
+        before = engine.analyzed
         begin = time.perf_counter_ns()
         for counts, invalid in second:
             for event in engine.push(counts, 0.0, invalid):
@@ -151,12 +165,27 @@ def measure_hops(bundle: Bundle, backend: Backend, policy: Policy, recording: Re
         between = time.perf_counter_ns()
         backend.logits(*window)
         end = time.perf_counter_ns()
-        if number < _unmeasured(bundle):
-            before = engine.analyzed
-            continue
-        hops.append(between - begin)
-        calls.append(end - between)
-    return Costs(np.array(hops) / 1e6, np.array(calls) / 1e6, engine.analyzed - before)
+        if number >= _unmeasured(bundle):
+            yield between - begin, end - between, engine.analyzed - before
+
+
+def measure_energy(
+    bundle: Bundle, backend: Backend, policy: Policy, recording: Recording, settings: Settings, meter: Meter
+) -> dict[str, Any] | None:
+    """Return what a hop takes in millijoules, see `energy_a_hop`; None where the machine does not show it."""
+    if not meter.source:
+        return None
+    engine = Engine(bundle, backend, policy, format_of(recording), rules=settings.rules)
+    seconds = itertools.cycle(list(_seconds(bundle, recording, settings)))
+
+    def hop() -> None:
+        for counts, invalid in next(seconds):
+            for event in engine.push(counts, 0.0, invalid):
+                _line(event, 0)
+
+    for _ in range(_unmeasured(bundle)):
+        hop()
+    return energy_a_hop(meter, hop)
 
 
 def measure_stages(
@@ -259,17 +288,13 @@ def _line(event: Event, seq: int) -> str:
     return to_json(stamp(event, seq=seq))
 
 
-def _figures(costs: Costs) -> dict[str, Any]:
+def figures(costs: Costs) -> dict[str, Any]:
+    """Return the percentiles of hop and bare call, and the ratio of their medians."""
     return {
-        "hop_ms": _percentiles(costs.hop),
-        "inference_ms": _percentiles(costs.inference),
+        "hop_ms": percentiles(costs.hop),
+        "inference_ms": percentiles(costs.inference),
         "overhead_ratio": round(float(np.median(costs.hop) / np.median(costs.inference)), 3),
     }
-
-
-def _percentiles(ms: npt.NDArray[np.float64]) -> dict[str, float]:
-    values: Sequence[float] = [*np.percentile(ms, (50, 95, 99)), ms.max()]
-    return {name: round(float(v), FOUR_DIGITS) for name, v in zip(("p50", "p95", "p99", "max"), values, strict=True)}
 
 
 def _child(bundle: Bundle, backend: str, settings: Settings, packets: bytes | None = None) -> dict[str, Any]:

@@ -1,0 +1,127 @@
+"""What the spectrogram of one hop costs beside a bare call of the model: in NumPy, and in the C library.
+
+The C library's sources come with the package; they are compiled here, into a folder that is gone afterwards, with a
+loop over leads and frames beside them, since a call from Python for each frame would cost more than the frame.
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ecg_edge.firmware_bridge import errors
+
+from .benchmark import first_window, make_recording
+from .benchmark_models import Opened
+from .benchmark_turns import in_turns, percentiles
+from .bundle import Bundle
+from .stft import Stft
+
+C_FOLDER = Path(errors.__file__).parent / "c"
+COMPILERS = ("cc", "gcc", "clang")
+COMPILE_TIMEOUT_S = 60.0
+_LOOP = """
+#include "ecg_stft.h"
+void hop(const int16_t *signal, long leads, long samples, long frames, uint8_t *log_power)
+{
+    for (long lead = 0; lead < leads; lead++)
+        for (long frame = 0; frame < frames; frame++)
+            ecg_stft_frame(signal + lead * samples + frame * (long)ECG_STFT_HOP,
+                           log_power + (lead * frames + frame) * (long)ECG_STFT_BINS);
+}
+"""
+
+
+class NoCompilerError(errors.EcgEdgeError):
+    """The C library cannot be compiled on this machine."""
+
+
+def measure_stft(bundle: Bundle, models: Sequence[Opened], rounds: int) -> dict[str, Any]:
+    """Return what the log power of a hop's frames costs against a bare call of each model, in turns, as JSON types.
+
+    The frames of all leads that one hop of signal completes. `numpy` and `c` hold `ms` and, by model, `of_a_call`, the
+    ratio of the medians; `c` is None where there is no compiler, and `c_missing` says so. Raises EcgEdgeError where C
+    and NumPy disagree.
+    """
+    contract = bundle.manifest.contract
+    stft = Stft(contract)
+    frames = contract.hop // contract.stft_hop
+    samples = contract.stft_length + (frames - 1) * contract.stft_hop
+    window = first_window(bundle, make_recording())
+    signal = np.ascontiguousarray(window[0][:, :samples])
+    calls: dict[str, Callable[[], object]] = {"numpy": partial(stft.frames, signal)}
+    missing = None
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            library = compile_library(Path(folder))
+        except NoCompilerError as error:
+            missing = str(error)
+        else:
+            power = np.zeros((len(signal), frames, contract.stft_bins), dtype=np.uint8)
+            calls["c"] = _c_call(library, signal, power)
+            calls["c"]()
+            if not np.array_equal(power, np.swapaxes(stft.frames(signal), -1, -2)):
+                raise errors.EcgEdgeError(
+                    f"the C library and NumPy disagree under the contract of {bundle.manifest.name}: "
+                    "make its tables anew with python -m ecg_edge.runtime.c_tables"
+                )
+        bare = [partial(model.backend.logits, *window) for model in models]
+        taken = in_turns([*calls.values(), *bare], rounds)
+    inference = {model.name: ms for model, ms in zip(models, taken[len(calls) :], strict=True)}
+    found: dict[str, Any] = {
+        name: {
+            "ms": percentiles(ms),
+            "of_a_call": {model: round(float(np.median(ms) / np.median(call)), 4) for model, call in inference.items()},
+        }
+        for name, ms in zip(calls, taken, strict=False)
+    }
+    return {
+        "leads": len(signal),
+        "frames": frames,
+        **{"c": None, **found},
+        "c_missing": missing,
+        "inference_ms": {model: percentiles(ms) for model, ms in inference.items()},
+    }
+
+
+def compile_library(folder: Path) -> ctypes.CDLL:
+    """Compile the C transform into a shared object in `folder` and load it; raises NoCompilerError."""
+    named = os.environ.get("CC")
+    compiler = next(filter(None, map(shutil.which, [named] if named else COMPILERS)), None)
+    if compiler is None:
+        raise NoCompilerError(
+            f"no C compiler was found ({named or ', '.join(COMPILERS)}): install gcc, or name one in CC"
+        )
+    loop, library = folder / "hop.c", folder / "hop.so"
+    loop.write_text(_LOOP)
+    sources = [loop, C_FOLDER / "ecg_stft.c", C_FOLDER / "ecg_tables.c"]
+    command = [compiler, "-std=c99", "-O2", "-shared", "-fPIC", f"-I{C_FOLDER}", *map(str, sources)]
+    try:
+        done = subprocess.run(
+            [*command, "-o", str(library)], capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False
+        )
+        if not done.returncode:
+            return ctypes.CDLL(str(library))
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = str(error)
+    raise NoCompilerError(
+        f"{compiler} does not compile the C library ({reason}): install its headers, or name another in CC"
+    )
+
+
+def _c_call(library: ctypes.CDLL, signal: npt.NDArray[np.int16], power: npt.NDArray[np.uint8]) -> Callable[[], object]:
+    """Return a call that fills power (leads, frames, bins) from signal (leads, samples); both must stay alive."""
+    hop = library.hop
+    hop.restype = None
+    hop.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_void_p]
+    leads, samples = signal.shape
+    return partial(hop, signal.ctypes.data, leads, samples, power.shape[1], power.ctypes.data)
