@@ -62,7 +62,7 @@ def comparison(report: dict[str, Any]) -> str:
 def models(report: dict[str, Any]) -> str:
     """Return the bare calls of model files side by side."""
     lines = [
-        f"{report['calls']} bare calls of each in turns, {report['threads']} thread; speed 1 is the fastest float one's",
+        f"{report['calls']} bare calls of each in turns, {report['threads']} thread; speed 1: the fastest float one",
         "",
         _row("ms", ("format", "bytes", *PERCENTILES, "speed")),
     ]
@@ -75,7 +75,7 @@ def models(report: dict[str, Any]) -> str:
 def stft(report: dict[str, Any]) -> str:
     """Return the spectrogram of a hop beside bare calls."""
     lines = [
-        f"{report['frames']} frames of {report['leads']} leads, as a hop completes them; {report['calls']} calls in turns",
+        f"{report['frames']} frames of {report['leads']} leads, those of a hop; {report['calls']} calls in turns",
         "",
         _row("ms", PERCENTILES),
         *(_row(f"STFT in {name}", _ms(report[key]["ms"])) for name, key in _STFTS if report[key]),
@@ -97,11 +97,11 @@ def streams(report: dict[str, Any]) -> str:
         f"{report['bundle']} on {report['backend']}, one process, {report['threads']} thread, "
         f"rules {_on(report)}: {report['seconds']} s of each number of streams",
         "",
-        _row("s of work a second", (*PERCENTILES, "clock p50", "ms each", "MB", "sustained")),
+        _row("ms of work a second", (*PERCENTILES, "clock p50", "ms each", "MB", "sustained")),
     ]
     for f in found:
-        work = (f"{f['work_s'][p]:.4f}" for p in PERCENTILES)
-        rest = (f"{f['elapsed_s']['p50']:.4f}", f"{f['ms_a_stream_second']:.3f}", f"{f['rss_mb']:.0f}")
+        work = (f"{f['work_ms'][p]:.1f}" for p in PERCENTILES)
+        rest = (f"{f['elapsed_ms']['p50']:.1f}", f"{f['ms_a_stream_second']:.3f}", f"{f['rss_mb']:.0f}")
         lines.append(_row(f"{f['streams']} streams", (*work, *rest, "yes" if f["sustained"] else "no")))
     if found and found[-1]["sustained"]:
         lines += ["", "The curve ends here: there is no memory for more streams."]
