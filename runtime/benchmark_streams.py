@@ -105,7 +105,7 @@ class _Feed:
         return True
 
     def second(self) -> tuple[float, float]:
-        """Run one second of all streams; return milliseconds of (this thread's processor time, the clock on the wall)."""
+        """Run one second of all streams; return the milliseconds that it took: (this thread's, the wall clock's)."""
         work, wall = time.thread_time_ns(), time.perf_counter_ns()
         for _ in range(PACKETS_A_SECOND):
             for stream in range(len(self._engines)):

@@ -45,7 +45,7 @@ def one(report: dict[str, Any]) -> str:
 
 def comparison(report: dict[str, Any]) -> str:
     """Return bundles and backends side by side."""
-    titles = ("hop p50", *PERCENTILES[1:], "call p50", *PERCENTILES[1:], "ratio", "of first", "MB", "start s")
+    titles = ("bytes", "hop p50", *PERCENTILES[1:], "call p50", *PERCENTILES[1:], "ratio", "of first", "MB", "start s")
     lines = [
         f"{report['seconds']} hops of each in turns, {report['threads']} thread, rules {_on(report)}; ms",
         "",
@@ -55,7 +55,7 @@ def comparison(report: dict[str, Any]) -> str:
         name = f"{f['bundle']} {f['bundle_sha256'][:8]} {f['backend']}"
         ratios = (f"{f['overhead_ratio']:.2f}", f"{f['hop_of_first']:.2f}")
         process = (f"{f['rss_mb']:.1f}", f"{f['cold_start_s']:.2f}")
-        lines.append(_row(name, (*_ms(f["hop_ms"]), *_ms(f["inference_ms"]), *ratios, *process)))
+        lines.append(_row(name, (str(f["bytes"]), *_ms(f["hop_ms"]), *_ms(f["inference_ms"]), *ratios, *process)))
     return "\n".join([*lines, "", *_machine(report)])
 
 
