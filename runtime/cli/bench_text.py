@@ -6,7 +6,6 @@ from typing import Any
 from ..benchmark_energy import NOT_SHOWN
 
 PERCENTILES = ("p50", "p95", "p99", "max")
-_STFTS = (("NumPy", "numpy"), ("C", "c"))
 
 
 def one(report: dict[str, Any]) -> str:
@@ -62,7 +61,7 @@ def comparison(report: dict[str, Any]) -> str:
 def models(report: dict[str, Any]) -> str:
     """Return the bare calls of model files side by side."""
     lines = [
-        f"{report['calls']} bare calls of each in turns, {report['threads']} thread; speed 1: the fastest float one",
+        f"{report['calls']} bare calls of each in turns, {report['threads']} thread; the fastest float one has speed 1",
         "",
         _row("ms", ("format", "bytes", *PERCENTILES, "speed")),
     ]
@@ -75,18 +74,18 @@ def models(report: dict[str, Any]) -> str:
 def stft(report: dict[str, Any]) -> str:
     """Return the spectrogram of a hop beside bare calls."""
     lines = [
-        f"{report['frames']} frames of {report['leads']} leads, those of a hop; {report['calls']} calls in turns",
+        f"{report['frames']} frames of {report['leads']} leads, as a hop completes them; {report['calls']} in turns",
         "",
-        _row("ms", PERCENTILES),
-        *(_row(f"STFT in {name}", _ms(report[key]["ms"])) for name, key in _STFTS if report[key]),
-        *(_row(f"call of {model}", _ms(ms)) for model, ms in report["inference_ms"].items()),
-        "",
+        _row("ms", (*PERCENTILES, "of a call")),
     ]
-    for name, key in _STFTS:
-        if report[key]:
-            lines += [_row(f"{name} / {model}", (f"{x:.3f}",)) for model, x in report[key]["of_a_call"].items()]
-        else:
-            lines.append(f"{name} was not measured: {report['c_missing']}")
+    for model, figures in report["models"].items():
+        lines.append(_row(f"call of {model}", _ms(figures["inference_ms"])))
+        for name, key in (("NumPy", "numpy"), ("C", "c")):
+            if figures[f"{key}_ms"]:
+                ratio = f"{figures[f'{key}_of_a_call']:.3f}"
+                lines.append(_row(f"  STFT in {name}", (*_ms(figures[f"{key}_ms"]), ratio)))
+    if report["c_missing"]:
+        lines += ["", f"C was not measured: {report['c_missing']}"]
     return "\n".join([*lines, "", *_machine(report)])
 
 

@@ -1,8 +1,6 @@
-"""Model files, the spectrogram and several bundles beside each other: what the tables hold, never how fast it is."""
+"""Bare calls of model files, and many engines in one process: what is reported, not how fast it is."""
 
 import json
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +8,79 @@ import numpy as np
 import pytest
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
-from ecg_edge.runtime import benchmark_stft
-from ecg_edge.runtime.benchmark import Settings
-from ecg_edge.runtime.benchmark_compare import compare
+from ecg_edge.runtime.backends import open_backend
+from ecg_edge.runtime.benchmark import first_window, make_recording
 from ecg_edge.runtime.benchmark_models import Opened, measure_models, open_bundle, open_file
-from ecg_edge.runtime.benchmark_stft import NoCompilerError, compile_library, measure_stft
-from ecg_edge.runtime.benchmark_turns import WARM_UP, in_turns, percentiles
+from ecg_edge.runtime.benchmark_streams import measure_streams
 from ecg_edge.runtime.bundle import SHIPPED, Bundle, load
 from ecg_edge.runtime.cli.main import main
+from ecg_edge.runtime.policy import load_policy
+
+
+class Sleeper:
+    """A backend that counts its calls."""
+
+    name = "onnx"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def logits(self, signal: Any, spectrogram: Any) -> Any:
+        self.calls += 1
+        return np.zeros(3, np.float32)
+
+
+def test_each_model_is_called_as_often_and_held_against_the_fastest_float_one() -> None:
+    backends = [Sleeper() for _ in range(3)]
+    models = [Opened(f"m{k}", 10, backend, integer=k == 0) for k, backend in enumerate(backends)]
+    bundle = load("arrhythmia")
+    found = measure_models(models, bundle, 20)
+    assert len({backend.calls for backend in backends}) == 1
+    assert [one["format"] for one in found] == ["int8", "float", "float"]
+    assert max(one["times_fastest_float"] for one in found[1:]) == 1.0
+    for one in found:
+        assert one["ms"]["p50"] <= one["ms"]["p95"] <= one["ms"]["p99"] <= one["ms"]["max"]
+    assert measure_models(models[:1], bundle, 5)[0]["times_fastest_float"] is None, "there is no float one"
+
+
+def test_a_file_says_by_its_content_whether_it_is_quantized(tmp_path: Path) -> None:
+    assert open_file(SHIPPED / "arrhythmia" / "model.onnx", 1).integer
+    other = tmp_path / "model.txt"
+    other.write_text("no model")
+    with pytest.raises(EcgEdgeError, match="name one that ends in"):
+        open_file(other, 1)
+
+
+def test_bench_prints_every_model(capsys: pytest.CaptureFixture[str]) -> None:
+    path = SHIPPED / "superclass" / "model.onnx"
+    assert main(["bench", "--seconds", "3", "--model", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["models"]
+    assert found[0]["name"] == "arrhythmia/onnx"
+    assert found[-1]["name"] == "model.onnx"
+    assert found[-1]["bytes"] == path.stat().st_size
+    assert main(["bench", "--seconds", "3", "--model", str(path)]) == 0
+    assert "model.onnx" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["bench", "--model", str(path), "--streams"])
+
+
+def test_the_spectrogram_stands_beside_the_calls(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--stft", "--seconds", "3", "--backend", "onnx", "--json"]) == 0
+    assert "arrhythmia/onnx" in capsys.readouterr().out
+
+
+def test_streams_judge_every_window_until_one_number_is_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = load("arrhythmia")
+    policy = load_policy(labels=[c.abbreviation for c in bundle.manifest.classes])
+    backend, recording = open_backend(bundle, "onnx"), make_recording()
+    assert first_window(bundle, recording)[0].shape == (12, 1000)
+    found = measure_streams(bundle, backend, policy, recording, rules=True, curve=(1, 2), seconds=2)
+    assert [one["streams"] for one in found] == [1, 2]
+    assert [one["windows"] for one in found] == [2, 4], "a window a second of each stream"
+    clock = iter(range(0, 10**15, 2 * 10**9))
+    monkeypatch.setattr("time.thread_time_ns", lambda: next(clock))
+    slow = measure_streams(bundle, backend, policy, recording, rules=False, curve=(1, 2), seconds=1)
+    assert [(one["streams"], one["sustained"]) for one in slow] == [(1, False)]
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +101,6 @@ class Slow:
         assert signal.shape == (12, 1000)
         assert spectrogram.dtype == np.uint8
         return np.zeros(self.size).cumsum()[:1].astype(np.float32)
-
-
-def test_calls_take_turns_and_the_first_are_not_counted() -> None:
-    order: list[str] = []
-    taken = in_turns([lambda: order.append("a"), lambda: order.append("b")], 3)
-    assert "".join(order) == "ab" * (WARM_UP + 3)
-    assert [len(ms) for ms in taken] == [3, 3]
-    assert all((ms >= 0).all() for ms in taken)
-
-
-def test_percentiles_are_those_of_hand() -> None:
-    assert percentiles(np.arange(101.0)) == {"p50": 50.0, "p95": 95.0, "p99": 99.0, "max": 100.0}
 
 
 def test_a_float_graph_is_told_from_a_quantized_one(bundle: Bundle) -> None:
@@ -79,11 +130,6 @@ def test_speed_is_by_the_fastest_float_model(bundle: Bundle) -> None:
     assert [m["format"] for m in (slow, fast, int8)] == ["float", "float", "int8"]
 
 
-def test_without_a_float_model_there_is_no_ratio(bundle: Bundle) -> None:
-    (only,) = measure_models([Opened("int8", 3, Slow(10), True)], bundle, 2)
-    assert only["times_fastest_float"] is None
-
-
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [("model.pt", b"", "ends in"), ("none.onnx", None, "cannot be read"), ("bad.onnx", b"\x08x", "cannot open")],
@@ -104,68 +150,3 @@ def test_a_model_that_takes_no_such_window_is_named(bundle: Bundle) -> None:
     with pytest.raises(EcgEdgeError, match=r"other does not take .* bundle tiny \(got 12, expected 2\)") as caught:
         measure_models([Opened("other", 1, Other(1), False)], bundle, 1)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.skipif(not any(map(shutil.which, benchmark_stft.COMPILERS)), reason="no C compiler")
-def test_the_spectrogram_is_measured_in_numpy_and_in_c(bundle: Bundle) -> None:
-    report = measure_stft(bundle, open_bundle(bundle), 3)
-    assert (report["leads"], report["frames"]) == (12, 5)
-    assert report["c_missing"] is None
-    for name in ("numpy", "c"):
-        ratio = report[name]["ms"]["p50"] / report["inference_ms"]["tiny/onnx"]["p50"]
-        assert report[name]["of_a_call"]["tiny/onnx"] == pytest.approx(ratio, rel=0.05)
-
-
-@pytest.mark.skipif(not any(map(shutil.which, benchmark_stft.COMPILERS)), reason="no C compiler")
-def test_a_c_library_that_gives_other_bits_is_not_timed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    shifted = benchmark_stft._LOOP.replace("signal + lead", "signal + 1 + lead")
-    monkeypatch.setattr(benchmark_stft, "_LOOP", shifted)
-    with pytest.raises(EcgEdgeError, match="disagree"):
-        measure_stft(bundle, open_bundle(bundle), 1)
-
-
-def test_without_a_compiler_numpy_alone_is_measured(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CC", "no-such-compiler")
-    assert main(["bench", "--bundle", str(bundle.folder), "--stft", "--seconds", "2"]) == 0
-    text = capsys.readouterr().out
-    assert "STFT in NumPy" in text
-    assert "C was not measured: no C compiler was found (no-such-compiler)" in text
-
-
-def test_a_compiler_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", sys.executable)
-    with pytest.raises(NoCompilerError, match="does not compile"):
-        compile_library(tmp_path)
-
-
-def test_bundles_stand_side_by_side(bundle: Bundle) -> None:
-    settings = Settings(seconds=3, cold_starts=1, memory_seconds=12)
-    first, second = compare([bundle, load("superclass")], "onnx", settings)
-    assert (first["bundle"], second["bundle"]) == ("tiny", "superclass")
-    assert first["hop_of_first"] == 1.0
-    assert second["hop_of_first"] == pytest.approx(second["hop_ms"]["p50"] / first["hop_ms"]["p50"], rel=0.01)
-    assert first["bytes"] == bundle.manifest.files["model.onnx"].bytes
-    for row in (first, second):
-        assert row["overhead_ratio"] == pytest.approx(row["hop_ms"]["p50"] / row["inference_ms"]["p50"], rel=0.01)
-        assert row["rss_mb"] > 10
-
-
-def test_model_files_are_printed_as_one_object_and_as_a_table(
-    bundle: Bundle, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["bench", "--bundle", str(bundle.folder), "--seconds", "2"]
-    arguments += ["--model", str(SHIPPED / "arrhythmia" / "model.onnx")] * 2
-    assert main([*arguments, "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert [m["format"] for m in report["models"]] == ["float", "int8", "int8"]
-    assert report["machine"]["cpu"]
-    assert main(arguments) == 0
-    assert "tiny/onnx" in capsys.readouterr().out
-
-
-def test_two_measurements_at_once_are_wrong_use() -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["bench", "--stft", "--streams"])
-    assert stop.value.code == 2
