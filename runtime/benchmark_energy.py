@@ -2,7 +2,7 @@
 
 Two kinds of reading under /sys: counters of microjoules (Intel's and AMD's RAPL in /sys/class/powercap, of processor
 packages; `energy*_input` of hwmon) and sensors of power (hwmon's `power*_input` in microwatts; of the INA3221 of a
-Jetson the product of `in*_input`, millivolts, and `curr*_input`, milliamperes, on the rail that feeds all others).
+Jetson the product of `in*_input`, millivolts, and `curr*_input`, milliamperes, on the rail that feeds the module).
 A power sensor is read while the work goes on, and its readings are summed over time. What is shown belongs to the
 whole package or board, other programs included; hence the same is read of an idle stretch before. Units and names:
 the kernel's Documentation/hwmon/sysfs-interface.rst and Documentation/power/powercap/powercap.rst.
@@ -15,9 +15,9 @@ from typing import Any
 
 from .machine import Machine
 
-STRETCH_S = 2.0  # of idling and of work: RAPL counts every millisecond, and an INA2xx averages over up to 1.1 s
+STRETCH_S = 2.0  # of idling and of work: long against the millisecond in which RAPL counts and the pauses below
 SENSOR_PAUSE_S = 0.02  # between readings of a power sensor: each is a transfer on a slow bus, and counts as work
-MAIN_RAILS = ("VDD_IN", "VDD_GPU_SOC", "POM_5V_IN", "VIN_SYS_5V0")  # of Jetson boards, what feeds the most first
+MAIN_RAILS = ("VDD_IN", "POM_5V_IN")  # labels of the whole module's supply: Jetson Orin and Xavier NX; Nano and TX2
 NOT_SHOWN = "not shown by this machine"
 
 
@@ -28,7 +28,9 @@ class Meter:
         """Look for a counter, then for a sensor; what cannot be read (RAPL is root's) is as if it were not there."""
         self._machine = machine or Machine()
         self._clock = clock
-        self._counters = self._readable("sys/class/powercap", "*-rapl:?/energy_uj")
+        zones = self._readable("sys/class/powercap", "*-rapl:?/energy_uj")
+        # "psys" is the platform, which the packages are part of.
+        self._counters = [zone for zone in zones if self._machine.read(str(Path(zone).with_name("name"))) != "psys"]
         self._counters = self._counters or self._readable("sys/class/hwmon", "hwmon*/energy*_input")[:1]
         sensors = self._readable("sys/class/hwmon", "hwmon*/power1_input") if not self._counters else []
         self._factors = [sensors[0]] if sensors else ([] if self._counters else self._rail())

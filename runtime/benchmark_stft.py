@@ -45,11 +45,12 @@ class NoCompilerError(errors.EcgEdgeError):
 
 
 def measure_stft(bundle: Bundle, models: Sequence[Opened], rounds: int) -> dict[str, Any]:
-    """Return what the log power of a hop's frames costs against a bare call of each model, in turns, as JSON types.
+    """Return what the log power of a hop's frames costs against a bare call of each model, as JSON types.
 
-    The frames of all leads that one hop of signal completes. `numpy` and `c` hold `ms` and, by model, `of_a_call`, the
-    ratio of the medians; `c` is None where there is no compiler, and `c_missing` says so. Raises EcgEdgeError where C
-    and NumPy disagree.
+    The frames of all leads that one hop of signal completes, in turns with the calls of one model at a time, as in a
+    monitor, which runs one: other models between them would empty the caches. Of each model: `inference_ms`,
+    `numpy_ms`, `c_ms`, and the ratios of the medians `numpy_of_a_call` and `c_of_a_call`; without a compiler those of
+    C are None and `c_missing` says why. Raises EcgEdgeError where C and NumPy disagree.
     """
     contract = bundle.manifest.contract
     stft = Stft(contract)
@@ -57,39 +58,30 @@ def measure_stft(bundle: Bundle, models: Sequence[Opened], rounds: int) -> dict[
     samples = contract.stft_length + (frames - 1) * contract.stft_hop
     window = first_window(bundle, make_recording())
     signal = np.ascontiguousarray(window[0][:, :samples])
+    power = np.zeros((len(signal), frames, contract.stft_bins), dtype=np.uint8)
     calls: dict[str, Callable[[], object]] = {"numpy": partial(stft.frames, signal)}
     missing = None
     with tempfile.TemporaryDirectory() as folder:
         try:
-            library = compile_library(Path(folder))
+            calls["c"] = _c_call(compile_library(Path(folder)), signal, power)
         except NoCompilerError as error:
             missing = str(error)
-        else:
-            power = np.zeros((len(signal), frames, contract.stft_bins), dtype=np.uint8)
-            calls["c"] = _c_call(library, signal, power)
-            calls["c"]()
-            if not np.array_equal(power, np.swapaxes(stft.frames(signal), -1, -2)):
-                raise errors.EcgEdgeError(
-                    f"the C library and NumPy disagree under the contract of {bundle.manifest.name}: "
-                    "make its tables anew with python -m ecg_edge.runtime.c_tables"
-                )
-        bare = [partial(model.backend.logits, *window) for model in models]
-        taken = in_turns([*calls.values(), *bare], rounds)
-    inference = {model.name: ms for model, ms in zip(models, taken[len(calls) :], strict=True)}
-    found: dict[str, Any] = {
-        name: {
-            "ms": percentiles(ms),
-            "of_a_call": {model: round(float(np.median(ms) / np.median(call)), 4) for model, call in inference.items()},
-        }
-        for name, ms in zip(calls, taken, strict=False)
-    }
-    return {
-        "leads": len(signal),
-        "frames": frames,
-        **{"c": None, **found},
-        "c_missing": missing,
-        "inference_ms": {model: percentiles(ms) for model, ms in inference.items()},
-    }
+    if "c" in calls:
+        calls["c"]()
+        if not np.array_equal(power, np.swapaxes(stft.frames(signal), -1, -2)):
+            raise errors.EcgEdgeError(
+                f"the C library and NumPy disagree under the contract of {bundle.manifest.name}: "
+                "make its tables anew with python -m ecg_edge.runtime.c_tables"
+            )
+    found: dict[str, dict[str, Any]] = {}
+    for model in models:
+        *others, bare = in_turns([*calls.values(), partial(model.backend.logits, *window)], rounds)
+        of_model: dict[str, Any] = {"inference_ms": percentiles(bare), "c_ms": None, "c_of_a_call": None}
+        for name, ms in zip(calls, others, strict=True):
+            of_model[f"{name}_ms"] = percentiles(ms)
+            of_model[f"{name}_of_a_call"] = round(float(np.median(ms) / np.median(bare)), 4)
+        found[model.name] = of_model
+    return {"leads": len(signal), "frames": frames, "c_missing": missing, "models": found}
 
 
 def compile_library(folder: Path) -> ctypes.CDLL:

@@ -6,7 +6,6 @@ from typing import Any
 from ..benchmark_energy import NOT_SHOWN
 
 PERCENTILES = ("p50", "p95", "p99", "max")
-_STFTS = (("NumPy", "numpy"), ("C", "c"))
 
 
 def one(report: dict[str, Any]) -> str:
@@ -45,7 +44,7 @@ def one(report: dict[str, Any]) -> str:
 
 def comparison(report: dict[str, Any]) -> str:
     """Return bundles and backends side by side."""
-    titles = ("hop p50", *PERCENTILES[1:], "call p50", *PERCENTILES[1:], "ratio", "of first", "MB", "start s")
+    titles = ("bytes", "hop p50", *PERCENTILES[1:], "call p50", *PERCENTILES[1:], "ratio", "of first", "MB", "start s")
     lines = [
         f"{report['seconds']} hops of each in turns, {report['threads']} thread, rules {_on(report)}; ms",
         "",
@@ -55,7 +54,7 @@ def comparison(report: dict[str, Any]) -> str:
         name = f"{f['bundle']} {f['bundle_sha256'][:8]} {f['backend']}"
         ratios = (f"{f['overhead_ratio']:.2f}", f"{f['hop_of_first']:.2f}")
         process = (f"{f['rss_mb']:.1f}", f"{f['cold_start_s']:.2f}")
-        lines.append(_row(name, (*_ms(f["hop_ms"]), *_ms(f["inference_ms"]), *ratios, *process)))
+        lines.append(_row(name, (str(f["bytes"]), *_ms(f["hop_ms"]), *_ms(f["inference_ms"]), *ratios, *process)))
     return "\n".join([*lines, "", *_machine(report)])
 
 
@@ -77,16 +76,16 @@ def stft(report: dict[str, Any]) -> str:
     lines = [
         f"{report['frames']} frames of {report['leads']} leads, as a hop completes them; {report['calls']} in turns",
         "",
-        _row("ms", PERCENTILES),
-        *(_row(f"STFT in {name}", _ms(report[key]["ms"])) for name, key in _STFTS if report[key]),
-        *(_row(f"call of {model}", _ms(ms)) for model, ms in report["inference_ms"].items()),
-        "",
+        _row("ms", (*PERCENTILES, "of a call")),
     ]
-    for name, key in _STFTS:
-        if report[key]:
-            lines += [_row(f"{name} / {model}", (f"{x:.3f}",)) for model, x in report[key]["of_a_call"].items()]
-        else:
-            lines.append(f"{name} was not measured: {report['c_missing']}")
+    for model, figures in report["models"].items():
+        lines.append(_row(f"call of {model}", _ms(figures["inference_ms"])))
+        for name, key in (("NumPy", "numpy"), ("C", "c")):
+            if figures[f"{key}_ms"]:
+                ratio = f"{figures[f'{key}_of_a_call']:.3f}"
+                lines.append(_row(f"  STFT in {name}", (*_ms(figures[f"{key}_ms"]), ratio)))
+    if report["c_missing"]:
+        lines += ["", f"C was not measured: {report['c_missing']}"]
     return "\n".join([*lines, "", *_machine(report)])
 
 
@@ -97,11 +96,11 @@ def streams(report: dict[str, Any]) -> str:
         f"{report['bundle']} on {report['backend']}, one process, {report['threads']} thread, "
         f"rules {_on(report)}: {report['seconds']} s of each number of streams",
         "",
-        _row("s of work a second", (*PERCENTILES, "clock p50", "ms each", "MB", "sustained")),
+        _row("ms of work a second", (*PERCENTILES, "clock p50", "ms each", "MB", "sustained")),
     ]
     for f in found:
-        work = (f"{f['work_s'][p]:.4f}" for p in PERCENTILES)
-        rest = (f"{f['elapsed_s']['p50']:.4f}", f"{f['ms_a_stream_second']:.3f}", f"{f['rss_mb']:.0f}")
+        work = (f"{f['work_ms'][p]:.1f}" for p in PERCENTILES)
+        rest = (f"{f['elapsed_ms']['p50']:.1f}", f"{f['ms_a_stream_second']:.3f}", f"{f['rss_mb']:.0f}")
         lines.append(_row(f"{f['streams']} streams", (*work, *rest, "yes" if f["sustained"] else "no")))
     if found and found[-1]["sustained"]:
         lines += ["", "The curve ends here: there is no memory for more streams."]

@@ -171,7 +171,16 @@ def test_bench_prints_a_table(
     monkeypatch.setattr("ecg_edge.runtime.cli.bench.measure", lambda *_: report)
     assert main(["bench", "--bundle", str(bundle.folder)]) == 0
     text = capsys.readouterr().out
-    for word in ("hop (onnx)", "inference (onnx)", "conditioning", "overhead ratio", "MB", "cold start", "estimate"):
+    for word in (
+        "hop (onnx)",
+        "inference (onnx)",
+        "conditioning",
+        "overhead ratio",
+        "MB",
+        "cold start",
+        "estimate",
+        "energy of a hop",
+    ):
         assert word in text
 
 
