@@ -123,7 +123,7 @@ def test_manifest_says_how_it_was_made(made: Any, name: str) -> None:
     assert told["distill"] is None
     assert told["gate"]["limits"]["macro_drop"] == Limits().macro_drop
     assert 0 <= told["gate"]["disagreement"] <= Limits().disagreement
-    assert set(told["quantization"]) == {"float_groups", "float_nodes", "sensitivity", "error", "drop"}
+    assert set(told["quantization"]) == {"float_groups", "float_nodes", "sensitivity", "error", "drop", "search"}
     assert str(made.root) not in (made.bundle(name) / "bundle.json").read_text(), "no path of this machine"
 
 
