@@ -43,10 +43,10 @@ def measure_streams(
     shared. All streams get a packet of 250 ms one after the other, then all the next one, as packets arrive; each
     second of a stream is a hop with a window judged, and its events become lines of JSON.
 
-    `work_ms` is the processor time of this thread for one second of all streams: what other programs take from the
-    core is not in it, what they take from its caches is. `elapsed_ms` is the same by the clock on the wall. A number is
-    `sustained` where the work of every second measured took less than a second: no hop was missed. The list ends
-    before that where the memory for more streams is not there.
+    `work_ms` is the processor time of this process, inference threads included, for one second of all streams: what
+    other programs take from the core is not in it, what they take from its caches is. `elapsed_ms` is the same by the
+    clock on the wall. A number is `sustained` where the work of every second measured took less than a second: one
+    core, given to it alone, misses no hop. The list ends before that where there is no memory for more streams.
     """
     machine = machine or Machine()
     feed = _Feed(bundle, backend, policy, recording, rules)
@@ -105,12 +105,12 @@ class _Feed:
         return True
 
     def second(self) -> tuple[float, float]:
-        """Run one second of all streams; return the milliseconds that it took: (this thread's, the wall clock's)."""
-        work, wall = time.thread_time_ns(), time.perf_counter_ns()
+        """Run one second of all streams; return the milliseconds that it took: (processor time, the wall clock's)."""
+        work, wall = time.process_time_ns(), time.perf_counter_ns()
         for _ in range(PACKETS_A_SECOND):
             for stream in range(len(self._engines)):
                 self._packet(stream)
-        return (time.thread_time_ns() - work) / 1e6, (time.perf_counter_ns() - wall) / 1e6
+        return (time.process_time_ns() - work) / 1e6, (time.perf_counter_ns() - wall) / 1e6
 
     def _packet(self, stream: int) -> None:
         counts = self._packets[self._next[stream] % len(self._packets)]
