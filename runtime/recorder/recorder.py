@@ -72,6 +72,7 @@ class Recorder:
         self._queued = 0  # frames in `_pieces`
         self._written, self._lost = 0, 0  # frames
         self._events_written = 0
+        self._events_in_hand = 0  # taken from `_events`, and not written yet
         self._failures = 0
         self._closing = self._urgent = False
         self._record: OpenRecord | None = None  # the thread's own, as what follows
@@ -114,7 +115,7 @@ class Recorder:
         """Return what became of the frames and of the events."""
         with self._change:
             return {
-                "record_events": Account(self._events_written, self._events.dropped, len(self._events), self._failures),
+                "record_events": Account(self._events_written, self._events.dropped, self._events_held, self._failures),
                 "record_frames": Account(self._written, self._lost, self._queued, self._failures),
             }
 
@@ -122,7 +123,7 @@ class Recorder:
         """Wait until all is written, the disk fails, or the time is over."""
         deadline = time.monotonic() + timeout
         with self._change:
-            while (self._pieces or (self._record and len(self._events))) and not self.trouble:
+            while (self._pieces or (self._record and self._events_held)) and not self.trouble:
                 self._wake()
                 if not self._change.wait(deadline - time.monotonic()):
                     return
@@ -133,6 +134,10 @@ class Recorder:
             self._closing = True
             self._wake()
         self._thread.join(timeout)
+
+    @property
+    def _events_held(self) -> int:
+        return len(self._events) + self._events_in_hand
 
     def _has_room(self, frames: int, limit: int) -> bool:
         return not self._pieces or self._queued + frames <= limit
@@ -180,6 +185,7 @@ class Recorder:
             with self._change:
                 piece = self._pieces[0] if self._pieces else None
                 events = self._events_before(piece)
+                self._events_in_hand = len(events)
             if self._record is not None:
                 self._write_events(self._record, events)
             if piece is None:
@@ -234,6 +240,9 @@ class Recorder:
         except OSError:
             with self._change:
                 self._events.put_back(events)
+                self._events_in_hand = 0
             raise
         with self._change:
             self._events_written += len(events)
+            self._events_in_hand = 0
+            self._change.notify_all()
