@@ -95,7 +95,7 @@ def test_manifest_says_how_it_was_made(made: Any, name: str) -> None:
     assert override(preset, assignments) == made.settings
     assert export[export.index("--task") + 1] == name
     assert export[export.index("--report-fold") + 1] == "9"
-    assert set(told["quantization"]) == {"float_groups", "float_nodes", "sensitivity", "error", "drop"}
+    assert set(told["quantization"]) == {"float_groups", "float_nodes", "sensitivity", "error", "drop", "search"}
     assert str(made.root) not in (made.bundle(name) / "bundle.json").read_text(), "no path of this machine"
 
 
