@@ -155,6 +155,8 @@ def quantize_selectively(
     """
     if search not in SEARCHES:
         raise EcgEdgeError(f"search = {search!r}: must be one of {', '.join(SEARCHES)}")
+    if search == "neural-compressor" and network is None:
+        raise EcgEdgeError("the search through neural-compressor needs the network besides its graph")
     exact = graph_logits(float_graph, validation)
     best = score(exact)
     blocks = groups(float_graph)
@@ -167,9 +169,7 @@ def quantize_selectively(
         return max(drop / LARGEST_DROP, error / LARGEST_ERROR)
 
     found: tuple[str, ...] = ()
-    if search == "neural-compressor":
-        if network is None:
-            raise EcgEdgeError("the search through neural-compressor needs the network besides its graph")
+    if search == "neural-compressor" and network is not None:
         try:
             found = search_blocks(network, list(blocks), calibration, validation, cost)
         except NotInstalledError as missing:
