@@ -6,7 +6,6 @@ on the machine (sequence numbers, time of day, latency) is stamped on by the cal
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +20,9 @@ from .conditioning import GROUP, Conditioned, Conditioner
 from .events import Alert, Event, Status, Summary, Technical
 from .filters import BLOCK
 from .laps import Laps
+from .lead_events import LeadEvents, lead_names
 from .policy import Policy
-from .quality import LeadStates, Quality
+from .quality import Quality
 from .rhythm.feed import Feed
 from .rhythm.monitor import RhythmMonitor
 from .window import Hop, Window
@@ -85,7 +85,7 @@ class Engine:
             self._rhythm = RhythmMonitor(self._conditioner.present, self._conditioner.lead_in, ahead, policy)
             self._feed = Feed(self._rhythm, keep_beats)
         self._fast_end = -self._conditioner.lead_in  # model sample up to which the rules have got the signal
-        self._states: dict[str, tuple[str, ...]] = {}  # code -> leads in that state now
+        self._lead_events = LeadEvents()
         self._nothing_usable = False
         self._model_failing = False
         self._skip_to = 0  # model sample up to which windows are skipped
@@ -125,7 +125,7 @@ class Engine:
     @property
     def present(self) -> tuple[str, ...]:
         """Leads that the stream has or that follow from those."""
-        return _names(self._conditioner.present)
+        return lead_names(self._conditioner.present)
 
     def push(
         self, counts: npt.NDArray[np.int32], at: float = 0.0, invalid: npt.NDArray[np.bool_] | None = None
@@ -222,7 +222,7 @@ class Engine:
                 "invalid_samples": max(0, self._conditioner.invalid_samples - self._filled_in),
                 "saturated_samples": self._conditioner.saturated,
             },
-            leads=_names(self._rested_on),
+            leads=lead_names(self._rested_on),
             bundle=self._bundle.manifest.name,
             bundle_sha256=self._bundle.sha256,
         )
@@ -276,7 +276,7 @@ class Engine:
 
     def _hop(self, hop: Hop, at: float) -> list[Event]:
         time = self._time(hop.end / self._contract.rate)
-        events = self._tell_states(self._quality.push(hop.signal, hop.invalid), time)
+        events = self._lead_events.tell(self._quality.push(hop.signal, hop.invalid), time)
         if hop.end < self._contract.window:
             return events
         usable = self._quality.usable
@@ -300,7 +300,7 @@ class Engine:
 
     def _status(self, time: float, shown: dict[str, float] | None = None) -> Status:
         rate = self._rhythm.heart_rate if self._rhythm else None
-        leads, quality = _names(self._quality.usable), self._quality.score
+        leads, quality = lead_names(self._quality.usable), self._quality.score
         return Status(time=time, heart_rate=rate, quality=quality, leads=leads, probabilities=shown)
 
     def _judge(
@@ -336,7 +336,7 @@ class Engine:
             self.unusable += 1
         else:
             self.analyzed += 1
-        leads = _names(usable)
+        leads = lead_names(usable)
         quality = self._quality.score
         if self._every_probability or number % STATUS_HOPS == 0:
             shown = None
@@ -362,44 +362,6 @@ class Engine:
         self._arrivals.append(at)
         return events
 
-    def _tell_states(self, states: LeadStates, time: float) -> list[Event]:
-        """Return the technical events of leads whose state has changed."""
-        if not states.any and not self._states:
-            return []
-        events: list[Event] = []
-        for code, mask, begins, ends in (
-            (
-                "lead_off",
-                states.off,
-                "electrode off, at the limit of the converter, or samples missing",
-                "connected again",
-            ),
-            (
-                "flat_line",
-                states.flat,
-                "flat line: check the electrode; no model reads it",
-                "not flat now",
-            ),
-            ("saturation", states.saturated, "signal beyond +-32.7 mV: check electrode and gain", "within range again"),
-            ("poor_signal", states.noisy, "too noisy to read", "quiet enough again"),
-        ):
-            before = self._states.get(code, ())
-            if not before and not mask.any():
-                continue
-            now = _names(mask)
-            ended = tuple(lead for lead in before if lead not in now)
-            begun = tuple(lead for lead in now if lead not in before)
-            if ended:
-                text = f"{', '.join(ended)}: {ends}"
-                events.append(Technical(time=time, code=code, phase="end", message=text, leads=ended))
-            if begun:
-                text = f"{', '.join(begun)}: {begins}"
-                events.append(Technical(time=time, code=code, phase="new", message=text, leads=begun))
-            self._states[code] = now
-            if not now:
-                del self._states[code]
-        return events
-
     def _tell_nothing_usable(self, nothing: bool, time: float) -> list[Event]:
         if nothing == self._nothing_usable:
             return []
@@ -420,12 +382,3 @@ class Engine:
                 counts={"windows": count},
             )
         ]
-
-
-def _names(mask: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-    return _names_of(mask.tobytes())
-
-
-@lru_cache(maxsize=256)
-def _names_of(mask: bytes) -> tuple[str, ...]:
-    return tuple(lead for lead, there in zip(LEADS, mask, strict=True) if there)
