@@ -7,6 +7,7 @@ averaged network of the best epoch (see `trained`), `log.csv` one line an epoch.
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,18 +99,19 @@ class Answers(NamedTuple):
     """What a guide compares; see Guide."""
 
 
-class Guide(nn.Module):
+class Guide(nn.Module, ABC):
     """What a network learns from besides labels; its own layers are trained along with the network.
 
     Made before the run, it takes part in the objective: `compared` runs inside the parallel module, `loss` outside.
     """
 
+    @abstractmethod
     def compared(
         self, network: FusionNet, branches: tuple[BranchOutput | None, BranchOutput | None], fused: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Return what `loss` takes of the network besides its logits."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(
         self, answers: Answers, signal: torch.Tensor, spectrogram: torch.Tensor, windows: int
     ) -> tuple[torch.Tensor, Line]:
@@ -117,7 +119,6 @@ class Guide(nn.Module):
 
         signal, spectrogram: the windows, as the network has taken them.
         """
-        raise NotImplementedError
 
 
 class Objective(nn.Module):

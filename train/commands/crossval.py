@@ -26,7 +26,7 @@ from ..records.index import RecordIndex, build_index
 from ..report.cv_summary import write_cv_summary
 from ..selfdistill.settings import PretrainSettings
 from ..settings import read_preset
-from .finetune import WEIGHTS
+from .supervised import WEIGHTS
 from .runs import add_run_options, settings_of, shows_progress
 
 
