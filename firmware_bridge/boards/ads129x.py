@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ..errors import EcgEdgeError
 from ..protocol import Hello, Message, Packet, Samples
 from ..transport import DEFAULT_BAUD
-from .frames import FRAMES_A_PIECE, BoardCounters, FrameScanner, FrameWriter, i24
+from .frames import FRAMES_A_PIECE, ScannedBoard, i24
 
 STATUS_BYTES = 3
 MARK = 0xC
@@ -61,7 +61,7 @@ class Ads129xSettings:
         return Hello(self.rate, pv_per_lsb, (None,) * self.channels, "ADS129x frames")
 
 
-class Ads129x:
+class Ads129x(ScannedBoard):
     """The host's side; see Board."""
 
     name = "ads129x"
@@ -72,12 +72,9 @@ class Ads129x:
 
     def __init__(self, settings: Ads129xSettings) -> None:
         """Start at any place of a stream."""
+        super().__init__(settings.hello)
         self._settings = settings
         self._length = STATUS_BYTES + 3 * settings.channels
-        self._counters = BoardCounters()
-        self._scanner = FrameScanner(self._counters)
-        self._writer = FrameWriter(settings.hello)
-        self._begun = False  # frames were handed on, between which others can be missing
 
     def feed(self, data: bytes) -> list[Packet]:
         """As in Board."""
@@ -90,20 +87,13 @@ class Ads129x:
             if any(byte >> 4 != MARK for byte in there):
                 scanner.lose(1)
             elif len(there) == marks:
-                self._place(*scanner.take(length))
+                self._place(self._take(length))
             else:
                 return self._writer.take()
 
-    def _place(self, frame: bytes, skipped: int) -> None:
-        missing = round(skipped / self._length) if self._begun else 0
-        if missing:
-            self._counters.gaps += 1
-            self._counters.missing += missing
-            self._writer.skip(missing)
-        self._begun = True
+    def _place(self, frame: bytes) -> None:
         status = int.from_bytes(frame[:STATUS_BYTES], "big")
         off = (status >> 12 & self._settings.sens_p) | (status >> 4 & self._settings.sens_n)
-        self._counters.packets += 1
         channels = self._settings.channels
         counts = [i24(frame, STATUS_BYTES + 3 * c) for c in range(channels)]
         self._writer.add(counts, off & (1 << channels) - 1)
@@ -112,24 +102,6 @@ class Ads129x:
         """As in Board."""
         step = FRAMES_A_PIECE * self._length
         return [data[k : k + step] for k in range(0, len(data), step)]
-
-    def pending(self) -> int:
-        """As in Board."""
-        return len(self._scanner.buffer)
-
-    def command(self, _message: Message) -> bytes:
-        """As in Board: it takes none."""
-        return b""
-
-    def resume(self) -> None:
-        """As in Board."""
-        self._scanner.restart()
-        self._writer.restart()
-        self._begun = False
-
-    def counters(self) -> dict[str, int]:
-        """As in Board; the names are BoardCounters'."""
-        return dict(vars(self._counters))
 
 
 class Ads129xVoice:

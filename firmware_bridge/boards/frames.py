@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..protocol import Hello, Packet, Samples, max_frames
+from ..protocol import Hello, Message, Packet, Samples, max_frames
 
 FRAMES_A_PIECE = 10
 """Frames that are taken together, as PROTOCOL.md's packets hold them: what comes behind works by the packet."""
@@ -112,6 +112,47 @@ class FrameScanner:
         """Drop what is held."""
         self.buffer.clear()
         self.locked, self._skipped = False, 0
+
+
+class ScannedBoard:
+    """What boards share whose frames are found by their ends and carry no number; see Board for what is public."""
+
+    def __init__(self, hello: Hello) -> None:
+        """Start at any place of a stream of frames in the format of `hello`."""
+        self._counters = BoardCounters()
+        self._scanner = FrameScanner(self._counters)
+        self._writer = FrameWriter(hello)
+        self._latest = 0  # length of the latest frame; 0 before a run's first, when none can be missing
+
+    def _take(self, length: int) -> bytes:
+        """Use a frame at the start of the buffer; as many are missing as the bytes skipped before would have been."""
+        frame, skipped = self._scanner.take(length)
+        missing = round(skipped / self._latest) if self._latest else 0
+        if missing:
+            self._counters.gaps += 1
+            self._counters.missing += missing
+            self._writer.skip(missing)
+        self._latest = length
+        self._counters.packets += 1
+        return frame
+
+    def pending(self) -> int:
+        """As in Board."""
+        return len(self._scanner.buffer)
+
+    def command(self, _message: Message) -> bytes:
+        """As in Board: it takes none."""
+        return b""
+
+    def resume(self) -> None:
+        """As in Board."""
+        self._scanner.restart()
+        self._writer.restart()
+        self._latest = 0
+
+    def counters(self) -> dict[str, int]:
+        """As in Board; the names are BoardCounters'."""
+        return dict(vars(self._counters))
 
 
 def i24(data: bytes, at: int) -> int:

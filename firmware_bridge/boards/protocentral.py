@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ..errors import EcgEdgeError
 from ..protocol import Hello, Message, Packet, Samples
-from .frames import FRAMES_A_PIECE, BoardCounters, FrameScanner, FrameWriter
+from .frames import FRAMES_A_PIECE, ScannedBoard
 
 START, DATA, STOP = b"\x0a\xfa", 0x02, b"\x00\x0b"
 HEAD_BYTES, FOOT_BYTES = 5, 2
@@ -49,7 +49,7 @@ class ProtocentralSettings:
         return Hello(self.rate, round(VREF_V * 1e12 * 256 / self.gain / (2**23 - 1)), (None,), "ProtoCentral ADS1292R")
 
 
-class Protocentral:
+class Protocentral(ScannedBoard):
     """The host's side; see Board."""
 
     name = "protocentral"
@@ -60,10 +60,7 @@ class Protocentral:
 
     def __init__(self, settings: ProtocentralSettings) -> None:
         """Start at any place of a stream."""
-        self._counters = BoardCounters()
-        self._scanner = FrameScanner(self._counters)
-        self._writer = FrameWriter(settings.hello)
-        self._length = 0  # of the latest packet
+        super().__init__(settings.hello)
 
     def feed(self, data: bytes) -> list[Packet]:
         """As in Board."""
@@ -79,46 +76,21 @@ class Protocentral:
             if fits and len(buffer) < length:
                 break
             if fits and buffer[length - FOOT_BYTES : length] == STOP:
-                self._place(*self._scanner.take(length))
+                self._place(self._take(length))
             else:
                 found = buffer.find(START[:1], 1)
                 self._scanner.lose(found if found > 0 else len(buffer))
         return self._writer.take()
 
-    def _place(self, packet: bytes, skipped: int) -> None:
-        missing = round(skipped / self._length) if self._length else 0
-        if missing:
-            self._counters.gaps += 1
-            self._counters.missing += missing
-            self._writer.skip(missing)
-        self._length = len(packet)
+    def _place(self, packet: bytes) -> None:
         payload = packet[HEAD_BYTES:-FOOT_BYTES]
         off = payload[-1] & 1 if len(payload) == LEGACY else len(payload) == OPENVIEW and not any(payload)
-        self._counters.packets += 1
         self._writer.add([int.from_bytes(payload[:2], "little", signed=True)], int(off))
 
     def pieces(self, data: bytes) -> list[bytes]:
         """As in Board."""
         step = FRAMES_A_PIECE * (HEAD_BYTES + LEGACY + FOOT_BYTES)
         return [data[k : k + step] for k in range(0, len(data), step)]
-
-    def pending(self) -> int:
-        """As in Board."""
-        return len(self._scanner.buffer)
-
-    def command(self, _message: Message) -> bytes:
-        """As in Board: it takes none."""
-        return b""
-
-    def resume(self) -> None:
-        """As in Board."""
-        self._scanner.restart()
-        self._writer.restart()
-        self._length = 0
-
-    def counters(self) -> dict[str, int]:
-        """As in Board; the names are BoardCounters'."""
-        return dict(vars(self._counters))
 
 
 class ProtocentralVoice:
