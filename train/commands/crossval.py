@@ -26,8 +26,8 @@ from ..records.index import RecordIndex, build_index
 from ..report.cv_summary import write_cv_summary
 from ..selfdistill.settings import PretrainSettings
 from ..settings import read_preset
-from .supervised import WEIGHTS
 from .runs import add_run_options, settings_of, shows_progress
+from .supervised import WEIGHTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
