@@ -16,7 +16,7 @@ with the time since the last usable window, so that after skipped or unusable wi
 import math
 import sys
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,7 @@ class AlertMachine:
         self._exit = [t * (1 - policy.hysteresis) for t in own]
         self._priority = [s.priority for s in settings]
         self._latch = [s.latch for s in settings]
+        self._irregular = {i for i, s in enumerate(settings) if s.irregular}
         self._timeout = [policy.timeout(label) for label in self._labels]
         self._suppressors = [policy.suppressors(label) for label in self._labels]
         self._mask = (1 << policy.confirm_of) - 1
@@ -120,6 +121,7 @@ class AlertMachine:
         quality: float,
         active_elsewhere: Collection[str] = (),
         onsets: Mapping[str, float] | None = None,
+        beats_are_regular: Callable[[], bool] | None = None,
     ) -> list[Alert]:
         """Take one window and return what it changes: ends first, then new alerts, then updates, each by class.
 
@@ -129,6 +131,8 @@ class AlertMachine:
         leads, quality: of this window, copied into its alerts. active_elsewhere: labels announced by other
         detectors (the rhythm rules); they suppress after the policy's chains as this machine's own do.
         onsets: where it is known better than from the votes, when the finding of a label began, in stream seconds.
+        beats_are_regular: asked only where a label with `irregular` is likely or announced, which such a window then
+        speaks against.
         Raises ValueError where time does not advance, or for anything but n probabilities.
         """
         if not time_s > self._time:
@@ -155,8 +159,9 @@ class AlertMachine:
         above = [i for i, s, t in zip(self._indices, self._smoothed, self._enter, strict=True) if s > t]
         if not (above or self._votes or self._episodes):
             return ends
-        self._vote(above)
-        return ends + self._decide(time_s, active_elsewhere, onsets or {})
+        denied = self._denied(above, beats_are_regular)
+        self._vote([i for i in above if i not in denied])
+        return ends + self._decide(time_s, active_elsewhere, onsets or {}, denied)
 
     def skip(self, n_windows: int, time_s: float = -math.inf) -> list[Alert]:
         """Note that `n_windows` were not analyzed. They hold the state as unusable windows do.
@@ -216,6 +221,12 @@ class AlertMachine:
             weight = 1.0 - forgotten
             self._smoothed = [s + weight * (x - s) for s, x in zip(self._smoothed, p, strict=True)]
 
+    def _denied(self, above: list[int], beats_are_regular: Callable[[], bool] | None) -> set[int]:
+        """Return the classes that the beats speak against."""
+        if beats_are_regular is None or self._irregular.isdisjoint({*above, *self._episodes}):
+            return set()
+        return self._irregular if beats_are_regular() else set()
+
     def _vote(self, above: list[int]) -> None:
         """Append each class's vote of this window."""
         for i in {*above, *self._votes}:
@@ -225,12 +236,14 @@ class AlertMachine:
             else:
                 del self._votes[i]
 
-    def _decide(self, time_s: float, active_elsewhere: Collection[str], onsets: Mapping[str, float]) -> list[Alert]:
+    def _decide(
+        self, time_s: float, active_elsewhere: Collection[str], onsets: Mapping[str, float], denied: Collection[int]
+    ) -> list[Alert]:
         """Return what a usable window changes, after its votes are in."""
         ends, changed = [], []
         for i in sorted(self._episodes):
             episode = self._episodes[i]
-            episode.below = episode.below + 1 if self._smoothed[i] < self._exit[i] else 0
+            episode.below = episode.below + 1 if self._smoothed[i] < self._exit[i] or i in denied else 0
             gone = episode.below >= self.policy.end_windows
             if gone and not self._locked(i):
                 ends.append(self._end(i, time_s, "below"))

@@ -343,8 +343,8 @@ class Engine:
             if self._every_probability and answer is not None:
                 shown = dict(zip(self._labels, answer.tolist(), strict=True))
             events.append(self._status(time, shown))
-        elsewhere = self._rhythm.active if self._rhythm else ()
-        events += self._alerts.step(time, answer, leads, quality, active_elsewhere=elsewhere)
+        elsewhere, regular = (self._rhythm.active, self._rhythm.beats_are_regular) if self._rhythm else ((), None)
+        events += self._alerts.step(time, answer, leads, quality, elsewhere, beats_are_regular=regular)
         self._lap("decision")
         return events
 

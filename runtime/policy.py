@@ -42,6 +42,8 @@ class LabelPolicy:
     """False switches the label's alerts off and keeps its priority."""
     threshold: float | None = None
     """Probability in (0, 1] to use instead of the bundle's calibrated threshold."""
+    irregular: bool = False
+    """Not believed while the rhythm rules see regular beats."""
     timeout_s: float | None = None
     """Seconds to use instead of the policy's `timeout_s`; also of medium priority, never of high."""
 
@@ -191,6 +193,7 @@ _LABEL_TYPES: dict[str, type] = {
     "latch": bool,
     "enabled": bool,
     "threshold": float,
+    "irregular": bool,
     "timeout_s": float,
 }
 _TYPE_NAMES = {str: "text in quotes", bool: "true or false", int: "a whole number", float: "a number", dict: "a table"}

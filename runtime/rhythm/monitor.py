@@ -106,6 +106,11 @@ class RhythmMonitor:
             return None
         return 0.0 if self._asystole else self._rate.bpm(self._time(self._detector.searched))
 
+    def beats_are_regular(self) -> bool:
+        """Return whether the last beats are known to be regular, but for ectopic ones."""
+        irregularity = self._rate.irregularity()
+        return irregularity is not None and irregularity < self._settings.regular_below
+
     def _is_calm(self) -> bool:
         """Return whether the rest of a group may wait for its end: nothing can become an alert in it, whatever it is.
 

@@ -5,6 +5,7 @@ from itertools import islice, pairwise, takewhile
 from operator import itemgetter
 
 from .beats import median
+from .regularity import irregularity
 
 AVERAGED = 8  # beats' intervals in the displayed rate, as many as monitors commonly use
 FEWEST = 3  # intervals below which no rate is given
@@ -77,6 +78,10 @@ class Rate:
         times = [time for time, _ in islice(self._beats, beats)]
         intervals = [later - earlier for later, earlier in pairwise(times)]
         return 60 * len(intervals) / sum(intervals), 60 / median(intervals), times[-1]
+
+    def irregularity(self) -> float | None:
+        """Return how irregular the beats are, None while that is not known; see `regularity`."""
+        return irregularity(self._beats)
 
     def ventricular_run(self) -> int:
         """Return how many ventricular beats stand in a row now."""

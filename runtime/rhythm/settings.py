@@ -30,5 +30,7 @@ class RuleSettings:
     """Rate above which tachycardia is extreme."""
     tachy_beats: Annotated[int, Range(5, 60)]
     """Beats in a row that it must last."""
+    regular_below: Annotated[float, Range(0, 0.2)]
+    """Beats are regular while their median difference of intervals is below this share of the median interval."""
     end_s: Annotated[float, Range(1, 60)]
     """Seconds without the finding that end an episode."""

@@ -248,6 +248,26 @@ def test_alerts_of_other_detectors_suppress():
     assert brief(m.step(5.0, p, LEADS, 1.0, {"VF"})) == ["5 end AF-1 suppressed"]
 
 
+def test_regular_beats_speak_against_a_label_that_has_to_be_irregular():
+    m = machine(replace(PLAIN, labels={"AF": LabelPolicy("medium", irregular=True)}), "AF", "PAC")
+    asked = []
+
+    def step(t: float, *p: float, regular: bool) -> list[str]:
+        return brief(m.step(t, np.array(p), LEADS, 1.0, beats_are_regular=lambda: bool(asked.append(t)) or regular))
+
+    assert step(1.0, 0.1, 0.9, regular=True) == []
+    assert asked == [], "only where the label is likely or announced"
+    assert [step(t, 0.6, 0.9, regular=True) for t in (2.0, 3.0, 4.0)] == [["2 new PAC-1"], [], []]
+    assert [step(t, 0.6, 0.9, regular=False) for t in (5.0, 6.0)] == [[], ["6 new AF-1"]]
+    assert [step(t, 0.9, 0.9, regular=True) for t in (7.0, 8.0)] == [[], ["8 end AF-1 below"]]
+    assert asked == [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+
+
+def test_nothing_is_denied_where_nobody_knows_of_beats():
+    m = machine(replace(PLAIN, labels={"AF": LabelPolicy("medium", irregular=True)}))
+    assert play(m, 0.6, 0.6) == ["2 new AF-1"]
+
+
 def test_a_threshold_of_the_policy_replaces_the_calibrated_one():
     m = machine(replace(PLAIN, labels={"AF": LabelPolicy("medium", threshold=0.3)}))
     assert play(m, 0.4, 0.4, 0.25, 0.25, 0.2, 0.2) == ["2 new AF-1", "6 end AF-1 below"]

@@ -86,7 +86,7 @@ def test_a_file_overlays_only_what_it_names(write):
     default = load_policy()
     assert policy.smoothing_s == 0
     assert policy.refractory_s == default.refractory_s
-    assert policy.of("AF") == LabelPolicy("medium", threshold=0.3)
+    assert policy.of("AF") == LabelPolicy("medium", irregular=True, threshold=0.3)
     assert policy.of("PVC") == default.of("PVC")
     assert policy.suppressors("PAC") == {"AF", "VF", "Asystole"}
     assert policy.suppressors("SA") == set()

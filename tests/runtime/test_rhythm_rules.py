@@ -204,7 +204,7 @@ def test_a_calm_second_taken_at_once_gives_what_its_quarters_give(play, monkeypa
 
 
 def test_an_asystole_of_the_rules_silences_the_rhythms_of_the_model(play, bundle):
-    simulated = simulate([Episode("sinus rhythm", 40), Episode("asystole", 30)], rate=250, leads=("II",), seed=2)
+    simulated = simulate([Episode("atrial fibrillation", 40), Episode("asystole", 30)], rate=250, leads=("II",), seed=2)
     engine = Engine(bundle, Silent(3), load_policy(), format_of(simulated.recording), rules=True)
     engine._backend.answer[:] = 20.0  # the model is sure of everything, all the time
     events = engine.push(simulated.recording.counts) + engine.finish()
