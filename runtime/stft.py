@@ -3,14 +3,20 @@
 A frame is normalised to 24 magnitude bits by one block exponent, multiplied by a Q20 Hann window (rounded), turned by
 a direct DFT with Q20 twiddles in 64-bit accumulators, and rounded once. There is no stage scaling and nothing can
 overflow, so the signal-to-quantization-noise ratio does not fall with the signal's amplitude. The transform's result
-has at most 27 bits, so its power is below 2**53; hence every number below is an integer that float64 holds exactly,
-and matrix products in float64 give what 64-bit integers would, in any order of summation.
+has at most 27 bits, so its power is below 2**53; hence every number below is an integer, or one times a power of two,
+that float64 holds exactly, and matrix products in float64 give what 64-bit integers would, in any order of summation.
+
+The arrays of a hop are small, and what the transform costs is the number of NumPy's calls, made with caches that the
+model has just emptied. So tables hold whatever can be known beforehand, buffers and the views into them are kept, and
+NumPy's functions are called by names of this module, where results go by position: each look-up or keyword counts.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from numpy import absolute, add, copyto, floor, multiply, right_shift
 
 from .contract import Contract
 
@@ -19,7 +25,11 @@ from .contract import Contract
 TABLE_BITS = 20
 MAGNITUDE_BITS = 24  # of a normalised frame
 MANTISSA_BITS = 8  # leading bits of the power that its logarithm is looked up from
-FLOAT64_BIAS = 1023  # of an IEEE 754 double's exponent
+INPUT_BITS = 32  # of a sample's magnitude at most
+FLOAT64_MANTISSA_BITS = 52  # of an IEEE 754 double, below its exponent
+FLOAT64_SMALLEST = -1022  # log2 of the smallest normal double: the one whose exponent field holds 1
+
+_maxima = np.maximum.reduceat
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ def twiddle_tables(length: int, bins: int) -> tuple[npt.NDArray[np.int32], npt.N
 
 
 class Stft:
-    """The transform of one contract, its tables prepared."""
+    """The transform of one contract, its tables prepared. Its buffers serve one thread at a time."""
 
     def __init__(self, contract: Contract, bins: int | None = None) -> None:
         """Prepare the tables; `bins` overrides the contract's number of bins (tests look at all of them)."""
@@ -57,85 +67,133 @@ class Stft:
         self.hop = contract.stft_hop
         self.bins = contract.stft_bins if bins is None else bins
         self.shift = 17 + self.length.bit_length() - 1  # |spectrum| <= 2**24 * (length / 2) * 2**20 before, 2**26 after
-        self._window = window_table(self.length).astype(np.float64) * 2.0**-TABLE_BITS
-        # Scaled by the last shift, which is exact in binary.
-        self._twiddles = np.hstack(twiddle_tables(self.length, self.bins)).astype(np.float64) * 2.0**-self.shift
-        steps = contract.log_steps_per_octave
-        self._log = _log_table(steps)
-        self._places: dict[int, npt.NDArray[np.int64]] = {}  # of the samples of so many frames
-        self._log_zero = (FLOAT64_BIAS - 1) << MANTISSA_BITS
-        # log2 of the power in input units: minus twice the binary scale of the spectrum, minus the floor.
-        self._log_offset = steps * (2 * (TABLE_BITS - self.shift) + contract.log_floor_octave)
-        self._log_per_exponent = 2 * steps
+        self._tables = _tables(contract, self.bins, self.shift)
+        self._buffers: _Buffers | None = None
 
     def transform(self, frames: npt.NDArray[np.integer]) -> Transform:
         """Return the spectra of frames (..., length) of integers of at most 32 bits."""
-        x = frames.astype(np.float64)
-        _, bits = np.frexp(np.abs(x).max(axis=-1))
-        up = np.where(bits > 0, MAGNITUDE_BITS - bits, 0).astype(np.int32)
-        both = self._spectrum(x, up)
-        return Transform(both[..., : self.bins], both[..., self.bins :], self.shift - TABLE_BITS - up)
+        b, bits = self._spectra(frames)
+        re, im = (part.copy().reshape(*frames.shape[:-1], self.bins) for part in (b.re, b.im))
+        up = np.where(bits > 0, MAGNITUDE_BITS - bits, 0).astype(np.int32).reshape(frames.shape[:-1])
+        return Transform(re, im, self.shift - TABLE_BITS - up)
 
     def frames(self, signal: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
-        """Return the log power (..., bins, frames) of all frames that lie wholly within signal (..., samples)."""
-        x = self._cut(signal)
-        _, bits = np.frexp(np.abs(x).max(axis=-1))
-        up = MAGNITUDE_BITS - bits
-        both = self._spectrum(x, up)
-        both *= both
-        power = both[..., : self.bins] + both[..., self.bins :]
-        return np.swapaxes(self._log_steps(power, up), -1, -2)
+        """Return the log power (..., bins, frames) of all frames that lie wholly within signal (..., samples).
 
-    def _cut(self, signal: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-        """Return a copy of the overlapping frames (..., frames, length) of signal (..., samples)."""
-        count = (signal.shape[-1] - self.length) // self.hop + 1
-        if count < 1:
-            return np.zeros((*signal.shape[:-1], 0, self.length))
-        if count not in self._places:
-            starts = np.arange(count)[:, np.newaxis] * self.hop
-            self._places[count] = starts + np.arange(self.length)
-        return signal.take(self._places[count], axis=-1).astype(np.float64)
-
-    def _spectrum(self, x: npt.NDArray[np.float64], up: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-        """Return the integers re and im side by side (..., 2 bins) of float64 frames x (..., length) times 2**up (...).
-
-        x is overwritten.
+        Raises IndexError for samples of more than 32 bits.
         """
-        x *= self._window
-        x *= np.ldexp(1.0, up)[..., np.newaxis]
-        x += 0.5
-        np.floor(x, out=x)
-        both = x.reshape(-1, self.length) @ self._twiddles
-        both += 0.5
-        np.floor(both, out=both)
-        return both.reshape(*x.shape[:-1], 2 * self.bins)
+        if signal.shape[-1] < self.length:
+            return np.zeros((*signal.shape[:-1], self.bins, 0), dtype=np.uint8)
+        b, bits = self._spectra(signal)
+        multiply(b.both, b.both, b.both)
+        add(b.re, b.im, b.power)
+        return self._log_steps(b.power, b.places, bits).reshape(b.shape_of_steps).swapaxes(-1, -2)
 
-    def _log_steps(self, power: npt.NDArray[np.float64], up: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-        """Return 8-bit log2 of contiguous power (..., bins), integers below 2**53 scaled by 2**(2 up)."""
-        # An integer in float64 shows its leading bit and the eight after it in its own bits.
-        index = power.view(np.int64) >> (52 - MANTISSA_BITS)
-        index -= self._log_zero
-        steps = self._log.take(index, mode="clip")  # power zero lies below the table
-        steps -= (self._log_offset + self._log_per_exponent * up)[..., np.newaxis]
-        return _BYTES.take(steps, mode="clip")
+    def _spectra(self, signal: npt.NDArray[np.integer]) -> tuple["_Buffers", npt.NDArray[np.intp]]:
+        """Return buffers with the integers re and im of signal's frames, and the bits (n,) of the frames' peaks."""
+        b = self._buffers
+        if b is None or b.samples.shape != signal.shape:
+            b = self._buffers = _Buffers(signal.shape, self.length, self.hop, self.bins)
+        copyto(b.samples, signal)
+        absolute(b.samples, b.magnitudes)
+        _maxima(b.magnitudes_of_frames, b.bounds, -1, None, b.peaks_and_ends)
+        bits = self._tables.peaks.searchsorted(b.peaks, "right").reshape(-1)
+        self._tables.windows.take(bits, 0, b.weighted, "clip")
+        multiply(b.weighted_frames, b.frames, b.weighted_frames)
+        add(b.weighted, 0.5, b.weighted)
+        floor(b.weighted, b.weighted)
+        b.weighted.dot(self._tables.twiddles, b.both)
+        add(b.both, 0.5, b.both)
+        floor(b.both, b.both)
+        return b, bits
+
+    def _log_steps(
+        self, power: npt.NDArray[np.float64], places: npt.NDArray[np.int64], bits: npt.NDArray[np.intp]
+    ) -> npt.NDArray[np.uint8]:
+        """Return 8-bit log2 of power (n, bins), integers below 2**53, of frames whose peaks have so many bits (n,).
+
+        The smallest power of all, 1 where the peak has one bit, becomes the smallest normal double. So no product is
+        rounded, the exponent's field counts up from 1, and a power of zero keeps 0. The field and the first bits of
+        the mantissa, which follow it in a double, are the place in the table. power is overwritten; places is its
+        view as integers.
+        """
+        multiply(power, self._tables.undo.take(bits, 0), power)
+        right_shift(places, FLOAT64_MANTISSA_BITS - MANTISSA_BITS, places)
+        return self._tables.log.take(places)
 
 
-_BYTES = np.arange(256, dtype=np.uint8)
+@dataclass(frozen=True)
+class _Tables:
+    """What all transforms of a contract share."""
+
+    peaks: npt.NDArray[np.float64]
+    """(33,) the smallest numbers of 1, 2, 3 ... bits."""
+    windows: npt.NDArray[np.float64]
+    """(33, length) by the bits of a frame's peak: the window times what normalises the frame, a power of two."""
+    undo: npt.NDArray[np.float64]
+    """(33, 1) what the power is multiplied with to undo that, and to be looked up: see `Stft._log_steps`."""
+    twiddles: npt.NDArray[np.float64]
+    """(length, 2 bins) cosine and minus sine of a bin side by side, times 2**-shift."""
+    log: npt.NDArray[np.uint8]
+    """8-bit log power by exponent field and first mantissa bits."""
 
 
-def _log_table(steps_per_octave: int) -> npt.NDArray[np.int64]:
-    """Return floor(steps * log2(power)) by (leading bit + 1, next eight bits) of the power; row 0 stands for zero.
+@lru_cache
+def _tables(contract: Contract, bins: int, shift: int) -> _Tables:
+    bits = np.arange(INPUT_BITS + 1)
+    length = contract.stft_length
+    side_by_side = np.stack(twiddle_tables(length, bins), axis=-1).reshape(length, 2 * bins)
+    return _Tables(
+        peaks=np.ldexp(1.0, bits),
+        windows=np.ldexp(window_table(length), (MAGNITUDE_BITS - TABLE_BITS - bits)[:, np.newaxis]),
+        undo=np.ldexp(1.0, 2 * (bits - 1) + FLOAT64_SMALLEST)[:, np.newaxis],
+        twiddles=np.ldexp(side_by_side, -shift),
+        log=_log_table(contract, shift),
+    )
+
+
+class _Buffers:
+    """What a transform of signals of one shape (..., samples) computes on its way, and its parts as views."""
+
+    def __init__(self, shape: tuple[int, ...], length: int, hop: int, bins: int) -> None:
+        *leads, samples = shape
+        count = (samples - length) // hop + 1
+        starts = np.arange(count) * hop
+        self.samples = np.zeros(shape)
+        self.frames = np.ndarray(  # overlapping
+            (*leads, count, length),
+            buffer=self.samples,
+            strides=(*self.samples.strides[:-1], hop * self.samples.itemsize, self.samples.itemsize),
+        )
+        self.magnitudes = np.zeros(shape)
+        # `reduceat` gives the maximum from each bound to the next where that is larger, so every second one is of a
+        # frame; the last goes to the end of the array.
+        self.magnitudes_of_frames = self.magnitudes[..., : starts[-1] + length]
+        self.bounds = np.stack([starts, starts + length], axis=-1).ravel()[:-1]
+        self.peaks_and_ends = np.zeros((*leads, len(self.bounds)))
+        self.peaks = self.peaks_and_ends[..., ::2]
+        self.weighted_frames = np.zeros((*leads, count, length))
+        self.weighted = self.weighted_frames.reshape(-1, length)
+        self.both = np.zeros((len(self.weighted), 2 * bins))
+        self.re, self.im = self.both[:, ::2], self.both[:, 1::2]
+        self.power = np.zeros((len(self.weighted), bins))
+        self.places = self.power.view(np.int64)
+        self.shape_of_steps = (*leads, count, bins)
+
+
+def _log_table(contract: Contract, shift: int) -> npt.NDArray[np.uint8]:
+    """Return the 8-bit log power by (exponent field of the power, next eight bits), both as in `Stft._log_steps`.
 
     Exact: 1 + m / 256 >= 2**(j / steps) is decided in integers as (256 + m)**steps >= 2**j * 256**steps.
     """
-    size = 2**MANTISSA_BITS
-    fraction = [
-        sum((size + m) ** steps_per_octave >= 2**j * size**steps_per_octave for j in range(1, steps_per_octave))
-        for m in range(size)
-    ]
-    octaves = np.arange(-1, 53)[:, np.newaxis] * steps_per_octave + np.array(fraction)
-    octaves[0] = -(2**20)  # below any floor
-    return octaves.astype(np.int64).ravel()
+    size, steps = 2**MANTISSA_BITS, contract.log_steps_per_octave
+    fraction = [sum((size + m) ** steps >= 2**j * size**steps for j in range(1, steps)) for m in range(size)]
+    # The field is 1 for a power of 1 that was lifted by all but one of the normalised bits.
+    exponents = np.arange(FLOAT64_MANTISSA_BITS + 2 * INPUT_BITS)  # of powers below 2**53
+    octaves = exponents - 1 - 2 * (MAGNITUDE_BITS - 1) + 2 * (shift - TABLE_BITS) - contract.log_floor_octave
+    table = (steps * octaves[:, np.newaxis] + np.array(fraction)).clip(0, 255).astype(np.uint8)
+    table[0] = 0  # of power zero
+    return table.ravel()
 
 
 def spectrogram(signal: npt.NDArray[np.int16], contract: Contract) -> npt.NDArray[np.uint8]:

@@ -162,7 +162,8 @@ def test_log_steps_are_the_floor_of_the_logarithm_to_eight_bits_of_mantissa() ->
     edges = [2**k + d for k in range(2, 53) for d in (-1, 0, 1)]
     powers = [1, 2, 3, *edges, *np.exp2(rng.uniform(4, 52.9, 4000)).astype(int).tolist(), 2**53 - 1]
     up = [p.bit_length() // 2 - 5 for p in powers]  # as if the frame had been lifted by so much: mid-range steps
-    found = Stft(CONTRACT)._log_steps(np.array(powers, dtype=np.float64)[:, np.newaxis], np.array(up))[:, 0]
+    power = np.array(powers, dtype=np.float64)[:, np.newaxis]
+    found = Stft(CONTRACT)._log_steps(power, power.view(np.int64), 24 - np.array(up))[:, 0]
     assert 0 < found.min() < found.max() < 255
     for power, lifted, step in zip(powers, up, found.tolist(), strict=True):
         octave = power.bit_length() - 1
@@ -173,6 +174,14 @@ def test_log_steps_are_the_floor_of_the_logarithm_to_eight_bits_of_mantissa() ->
         assert step == expected + 8 * (2 * exponent - CONTRACT.log_floor_octave)
         # Nine bits, 256 to 511, are less than 1/256 short of the power: 0.045 of a step.
         assert 0 <= 8 * math.log2(power) - expected < 1 + 8 * math.log2(1 + 1 / 256)
+
+
+def test_the_smallest_and_the_largest_powers_are_found_in_the_table() -> None:
+    bits = np.array([0, 1, 1, 1, 32, 32])  # of the peak: a frame of zeros, of ones, of 32-bit extremes
+    power = np.array([[0.0], [0.0], [1.0], [2.0**53 - 1], [1.0], [2.0**53 - 1]])
+    found = Stft(Contract(log_floor_octave=-8))._log_steps(power, power.view(np.int64), bits)
+    # 2**53 less one, of a frame lifted by 23 bits: octave 52 - 2 * 23 + 2 * 3, 20 above the floor, and seven eighths.
+    assert found[:, 0].tolist() == [0, 0, 0, 8 * 20 + 7, 8 * (16 + 6 + 8), 255]
 
 
 def test_spectrogram_against_scipy() -> None:
@@ -196,6 +205,20 @@ def test_any_memory_layout_gives_the_same_frames() -> None:
     signal = front_end_inputs(CONTRACT).signal
     assert np.array_equal(spectrogram(np.asfortranarray(signal), CONTRACT), spectrogram(signal, CONTRACT))
     assert np.array_equal(spectrogram(signal[:, ::-1], CONTRACT), spectrogram(signal[:, ::-1].copy(), CONTRACT))
+
+
+def test_a_transform_gives_the_same_frames_whatever_it_was_given_before() -> None:
+    signal = front_end_inputs(CONTRACT).signal
+    stft, other = Stft(CONTRACT), (signal[:, ::-1] // 2).astype(np.int32)
+    before = [stft.frames(s) for s in (signal, signal[:, :144], other, signal[0], signal)]
+    for found, s in zip(before, (signal, signal[:, :144], other, signal[0], signal), strict=True):
+        np.testing.assert_array_equal(found, spectrogram(s, CONTRACT))
+
+
+def test_samples_of_more_than_32_bits_are_refused() -> None:
+    spectrogram(np.full(N, -(2**32 - 1)), CONTRACT)
+    with pytest.raises(IndexError):
+        spectrogram(np.full(N, 2**32), CONTRACT)
 
 
 @pytest.mark.parametrize("samples", [0, 1, 63])
