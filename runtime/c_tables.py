@@ -155,6 +155,8 @@ def _cosine(length: int) -> list[int]:
         raise AssertionError("the twiddles are not one period of a cosine: the C transform needs tables of its own")
     if not np.array_equal(table[1:], table[:0:-1]):
         raise AssertionError("the cosine table is not even: the C transform may not fold its frame")
+    if not np.array_equal(table[: length // 2], -table[length // 2 :]):
+        raise AssertionError("half a turn does not negate the cosine: the C transform may not fold its frame twice")
     return [int(c) for c in table]
 
 

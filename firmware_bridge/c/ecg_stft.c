@@ -3,19 +3,24 @@
 #include "ecg_shift.h"
 
 #define N ECG_STFT_LENGTH
+#define HALF (N / 2u)
 #define QUARTER (N / 4u)
 
-/* Return the bits of the magnitude of x, 0 for 0. */
+/* Return the bits of x, 0 for 0. */
 static int32_t bits_of(uint64_t x)
 {
-    int32_t bits = 0;
-    for (int32_t step = 32; step > 0; step /= 2) {
-        if (x >> step != 0) {
-            x >>= step;
+    uint32_t word = (uint32_t)(x >> 32); /* 32-bit processors shift one word in one instruction */
+    int32_t bits = word != 0 ? 32 : 0;
+    if (word == 0) {
+        word = (uint32_t)x;
+    }
+    for (int32_t step = 16; step > 0; step /= 2) {
+        if (word >> step != 0) {
+            word >>= step;
             bits += step;
         }
     }
-    return bits + (x != 0);
+    return bits + (word != 0);
 }
 
 /* Return the largest magnitude in the frame. */
@@ -29,33 +34,61 @@ static uint32_t peak_of(const int16_t *frame)
     return (uint32_t)peak;
 }
 
+/* What cosine and sine of one angle are multiplied with. */
+typedef struct {
+    int32_t of_cosine;
+    int32_t of_sine;
+} folded_t;
+
+/* Return sample n, shifted up and under the window. */
+static int32_t weighted(const int16_t *frame, int32_t scale, unsigned n)
+{
+    int64_t product = (int64_t)(frame[n] * scale) * ecg_stft_window[n];
+    return (int32_t)ecg_round_shift(product, ECG_STFT_TABLE_BITS);
+}
+
+/* Weight and fold a frame twice, so that a bin needs N / 4 + 1 products instead of N for each of
+ * re and im. Exact: all sums fit 27 bits, sign included.
+ *
+ * About N / 2 the cosine is even and the sine odd, so samples n and N - n share a product, as sum
+ * and as difference. About N / 4 the cosine is even in even bins and odd in odd ones, the sine the
+ * reverse: n and N / 2 - n share again, in x[n] for even bins, in x[N / 2 - n] for odd ones.
+ * Samples 0 and N / 2 have no partner: what they leave in of_sine meets a sine of zero. */
+static void fold(const int16_t *frame, int32_t scale, folded_t x[HALF + 1u])
+{
+    for (unsigned n = 0; n <= HALF; n++) {
+        int32_t low = weighted(frame, scale, n);
+        int32_t high = n % HALF != 0 ? weighted(frame, scale, N - n) : 0;
+        x[n].of_cosine = low + high;
+        x[n].of_sine = low - high;
+    }
+    for (unsigned n = 0; n < QUARTER; n++) {
+        folded_t low = x[n];
+        folded_t high = x[HALF - n];
+        x[n].of_cosine = low.of_cosine + high.of_cosine;
+        x[n].of_sine = low.of_sine - high.of_sine;
+        x[HALF - n].of_cosine = low.of_cosine - high.of_cosine;
+        x[HALF - n].of_sine = low.of_sine + high.of_sine;
+    }
+}
+
 void ecg_stft_transform(const int16_t *frame, ecg_spectrum_t *spectrum)
 {
-    int32_t x[N];
+    folded_t x[HALF + 1u];
     uint32_t peak = peak_of(frame);
     int32_t up = peak != 0 ? ECG_STFT_MAGNITUDE_BITS - bits_of(peak) : 0;
-    int32_t scale = (int32_t)1 << up;
 
-    for (unsigned n = 0; n < N; n++) {
-        int64_t weighted = (int64_t)(frame[n] * scale) * ecg_stft_window[n];
-        x[n] = (int32_t)ecg_round_shift(weighted, ECG_STFT_TABLE_BITS);
-    }
-    /* The cosine is even and the sine odd about N / 2: x[n] and x[N - n] share a product. Sums
-     * replace the first half, differences the second; exact, since both fit 26 bits. */
-    for (unsigned n = 1; n < N / 2u; n++) {
-        int32_t low = x[n];
-        int32_t high = x[N - n];
-        x[n] = low + high;
-        x[N - n] = low - high;
-    }
+    fold(frame, (int32_t)1 << up, x);
     for (unsigned k = 0; k < ECG_STFT_BINS; k++) {
-        int64_t middle = (int64_t)x[N / 2u] * ecg_stft_cosine[k * (N / 2u) % N];
-        int64_t re = (int64_t)x[0] * ecg_stft_cosine[0] + middle;
+        const folded_t *place = k % 2u != 0 ? x + HALF : x;
+        int step = k % 2u != 0 ? -1 : 1;
+        int64_t re = 0;
         int64_t im = 0;
-        for (unsigned n = 1; n < N / 2u; n++) {
-            unsigned angle = n * k % N; /* cos(a + pi / 2) is -sin(a) */
-            re += (int64_t)x[n] * ecg_stft_cosine[angle];
-            im += (int64_t)x[N - n] * ecg_stft_cosine[(angle + QUARTER) % N];
+        for (unsigned n = 0; n <= QUARTER; n++) {
+            unsigned angle = n * k;
+            re += (int64_t)place->of_cosine * ecg_stft_cosine[angle % N];
+            im += (int64_t)place->of_sine * ecg_stft_cosine[(angle + QUARTER) % N]; /* -sin */
+            place += step;
         }
         spectrum->re[k] = (int32_t)ecg_round_shift(re, ECG_STFT_SHIFT);
         spectrum->im[k] = (int32_t)ecg_round_shift(im, ECG_STFT_SHIFT);
