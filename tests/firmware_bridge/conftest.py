@@ -82,29 +82,36 @@ def cortex_m4_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(
             f"{reason}: no test on a Cortex-M4 (Debian: gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm)"
         )
-    folder = tmp_path_factory.mktemp("cortex_m4")
-    _make(folder, LIBRARY, "CROSS=arm-none-eabi-", f"TARGET={' '.join(CORTEX_M4)}", "EXTRA=-fstack-usage")
+    return _make_for_cortex_m4(tmp_path_factory.mktemp("cortex_m4"), LIBRARY)
+
+
+def _make_for_cortex_m4(folder: Path, sources: Path) -> Path:
+    _make(folder, sources, "CROSS=arm-none-eabi-", f"TARGET={' '.join(CORTEX_M4)}", "EXTRA=-fstack-usage")
     return folder
 
 
 @pytest.fixture(scope="session")
-def cortex_m4_program(cortex_m4_library: Path) -> Callable[..., Run]:
-    """As c_program, on an emulated Cortex-M4 without an operating system; `more` are options of QEMU."""
+def cortex_m4_program(cortex_m4_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+    """As c_program, on an emulated Cortex-M4 without an operating system; `options` are QEMU's."""
 
-    def program(name: str, *more: str) -> Run:
+    def program(name: str, sources: Path = LIBRARY, options: Sequence[str] = ()) -> Run:
+        changed = sources != LIBRARY
+        folder = _make_for_cortex_m4(tmp_path_factory.mktemp("changed"), sources) if changed else cortex_m4_library
         compiler = ("arm-none-eabi-gcc", *CORTEX_M4, "-O2")
-        files = (PROGRAMS / f"{name}.c", *CORTEX_M4_PROGRAM)
-        binary = _compile(cortex_m4_library, compiler, LIBRARY, files)
-        return _runner([*QEMU, *SEMIHOSTING, *more, "-kernel", binary])
+        binary = _compile(folder, compiler, sources, (PROGRAMS / f"{name}.c", *CORTEX_M4_PROGRAM))
+        return _runner([*QEMU, *SEMIHOSTING, *options, "-kernel", binary])
 
     return program
 
 
 @pytest.fixture(params=["host", "cortex-m4"])
-def c_anywhere(request: pytest.FixtureRequest) -> Callable[[str], Run]:
-    """Return a function: name of a program -> its Run, under the sanitizers and then on an emulated Cortex-M4."""
+def c_anywhere(request: pytest.FixtureRequest) -> Callable[..., Run]:
+    """Return a function: name of a program, sources of the library -> its Run.
+
+    Under the sanitizers, and then on an emulated Cortex-M4.
+    """
     name = {"host": "c_program", "cortex-m4": "cortex_m4_program"}[request.param]
-    program: Callable[[str], Run] = request.getfixturevalue(name)
+    program: Callable[..., Run] = request.getfixturevalue(name)
     return program
 
 

@@ -52,9 +52,9 @@ def assert_same(
 ) -> Conditioner:
     found, saturated, invalid = in_c(run, recording)
     parts, host = on_the_host(recording, mains)
-    np.testing.assert_array_equal(found["signal"], np.concatenate([p.signal for p in parts]))
+    np.testing.assert_array_equal(found["signal"], np.concatenate([p.signal for p in parts]), "signal")
     marks = np.concatenate([p.invalid for p in parts])
-    np.testing.assert_array_equal(found["invalid"][:, np.newaxis] >> np.arange(12) & 1, marks)
+    np.testing.assert_array_equal(found["invalid"][:, np.newaxis] >> np.arange(12) & 1, marks, "invalid")
     assert invalid == host.invalid_samples
     # Before the high-pass the host counts in whole blocks, so at the end up to a block more of the held last sample.
     assert saturated == host.saturated or (not exact_saturation and 0 < saturated <= host.saturated)
@@ -75,7 +75,7 @@ def random_recording(rate: int, seconds: float, seed: int, leads: tuple[str, ...
 
 
 @pytest.mark.parametrize("rate", BUILT_IN_RATES)
-def test_simulated_recordings(c_anywhere: Callable[[str], Run], rate: int) -> None:
+def test_simulated_recordings(c_anywhere: Callable[..., Run], rate: int) -> None:
     off = [("II", 3.0, 4.5), ("V3", 0.0, 1.0), ("V5", 6.0, 8.32)]
     ecg = simulate([Episode("sinus rhythm", 8.33)], rate, seed=rate, lead_off=off, pv_per_lsb=47_684)
     assert assert_same(c_anywhere("condition"), ecg.recording).invalid_samples > 0
@@ -99,7 +99,7 @@ def test_random_recordings(c_program: Callable[..., Run], c_scale: int, rate: in
 
 
 @pytest.mark.parametrize("rate", BUILT_IN_RATES)
-def test_saturation(c_anywhere: Callable[[str], Run], rate: int) -> None:
+def test_saturation(c_anywhere: Callable[..., Run], rate: int) -> None:
     """A square wave at the converter's limits in a gain that clips at 32.767 mV, and one that clips at 8.4 V."""
     n = 6 * rate
     wave = np.where(np.arange(n) // (rate // 3) % 2, 2**23 - 2, 2 - 2**23)
@@ -133,11 +133,11 @@ def test_tables_of_other_rates(c_program: Callable[..., Run], tmp_path: Path, ra
     assert_same(c_program("condition", folder), replace(ecg.recording, rate=rate), mains=mains)
 
 
-def test_a_wrong_table_entry_is_noticed(c_program: Callable[..., Run], c_with_change: Callable) -> None:
+def test_a_wrong_table_entry_is_noticed(c_anywhere: Callable[..., Run], c_with_change: Callable) -> None:
     text = next(p for p in _kernel_lines("ecg_resampler_500.c") if p)
-    run = c_program("condition", c_with_change("ecg_resampler_500.c", text, text.replace(" 0,", " 1,", 1)))
+    run = c_anywhere("condition", c_with_change("ecg_resampler_500.c", text, text.replace(" 0,", " 1,", 1)))
     recording = simulate([Episode("sinus rhythm", 4)], 500).recording
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="Arrays are not equal\nsignal\n"):
         assert_same(run, recording)
 
 

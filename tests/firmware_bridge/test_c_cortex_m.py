@@ -74,7 +74,7 @@ def test_nothing_but_memory_functions_is_called(cortex_m4_library: Path) -> None
 
 @pytest.fixture(scope="module")
 def counted(cortex_m4_program: Callable[..., Run]) -> dict[str, int]:
-    output = cortex_m4_program("count_instructions", "-icount", "shift=0")(b"")[0].decode()
+    output = cortex_m4_program("count_instructions", options=("-icount", "shift=0"))(b"")[0].decode()
     return {name: int(value) for name, value in map(str.split, output.splitlines())}
 
 

@@ -184,7 +184,7 @@ def assert_streams(run: Run, streams: list[bytes]) -> None:
 # The shared vectors -------------------------------------------------------------------------------------------
 
 
-def test_framing_vectors(c_anywhere: Callable[[str], Run]) -> None:
+def test_framing_vectors(c_anywhere: Callable[..., Run]) -> None:
     datas = [bytes.fromhex(v["data"]) for v in VECTORS["crc16"] + VECTORS["cobs"]]
     output = c_anywhere("framing")(b"".join(struct.pack("<I", len(d)) + d for d in datas))[0].decode().splitlines()
     for vector, text in zip(VECTORS["crc16"], output, strict=False):
@@ -197,7 +197,7 @@ def test_framing_vectors(c_anywhere: Callable[[str], Run]) -> None:
     assert [text.split(" ")[3] for text in output] == expected
 
 
-def test_packet_vectors(c_anywhere: Callable[[str], Run]) -> None:
+def test_packet_vectors(c_anywhere: Callable[..., Run]) -> None:
     packets = [bytes.fromhex(v["packet"]) for v in VECTORS["packets"]]
     lines = [found[0] for found in decoded(c_anywhere("decode"), packets)]
     assert lines == [reference(packet)[0] for packet in packets]
@@ -207,7 +207,14 @@ def test_packet_vectors(c_anywhere: Callable[[str], Run]) -> None:
     assert written == [v["packet"] for v in VECTORS["packets"]]
 
 
-def test_invalid_packet_vectors(c_anywhere: Callable[[str], Run]) -> None:
+def test_another_polynomial_of_the_crc_is_noticed(c_anywhere: Callable[..., Run], c_with_change: Callable) -> None:
+    run = c_anywhere("decode", c_with_change("ecg_crc.c", "(x << 12)", "(x << 11)"))
+    packet = VECTORS["packets"][0]["packet"]
+    with pytest.raises(AssertionError, match=packet):
+        assert_streams(run, [bytes.fromhex(packet)])
+
+
+def test_invalid_packet_vectors(c_anywhere: Callable[..., Run]) -> None:
     packets = [bytes.fromhex(v["packet"]) for v in VECTORS["packets_invalid"]]
     assert_streams(c_anywhere("decode"), packets)
     for found in decoded(c_anywhere("decode"), packets):
@@ -251,7 +258,7 @@ def test_random_streams_give_the_same_packets_and_counters(c_program: Callable[.
         assert_streams(c_program("decode"), [random_stream(rng, pool) for _ in range(CHUNK)])
 
 
-def test_some_random_streams(c_anywhere: Callable[[str], Run]) -> None:
+def test_some_random_streams(c_anywhere: Callable[..., Run]) -> None:
     rng = random.Random(4)
     pool = random_pool(rng)
     assert_streams(c_anywhere("decode"), [random_stream(rng, pool) for _ in range(200)])
