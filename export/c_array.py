@@ -1,23 +1,26 @@
 """The INT8 TFLite model of a bundle as C, for a microcontroller that runs it with TensorFlow Lite Micro."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
+from ecg_edge.firmware_bridge.recording import Recording
 from ecg_edge.runtime import selftest
 from ecg_edge.runtime.backends.tflite_inputs import KNEE, SIGNAL_STEPS, SPECTROGRAM_ZERO
 from ecg_edge.runtime.bundle import Bundle
 from ecg_edge.train.windows import Windows
 
 from .micro import arena_bytes, micro_logits
+from .micro_check import KernelCheck, check_decisions, logit_thresholds
 from .tflite_file import operators
 
 SOURCE, HEADER, RESOLVER = "ecg_model.c", "ecg_model.h", "ecg_model_operators.h"
 LARGEST_DIFFERENCE = 0.3
-"""Of a self-test logit, against LiteRT's: their kernels round differently, which has moved a logit of a real window by
-0.11; an operator that computes something else moves them by whole units."""
+"""Of a self-test logit, against the kernels that LiteRT runs on hosts: they round differently, which has moved a logit
+of a real window by 0.14; an operator that computes something else moves them by whole units."""
 ADD_METHODS = {
     "ADD": "AddAdd",
     "CONCATENATION": "AddConcatenation",
@@ -49,17 +52,20 @@ class CArray:
     """That it needs, sorted."""
     largest_difference: float
     """Of a self-test logit between TensorFlow Lite Micro and the bundle's, which LiteRT gave."""
+    checks: tuple[KernelCheck, ...]
+    """Of recordings' windows; none where no recording was given."""
 
 
-def write_c_array(bundle: Bundle, folder: Path) -> CArray:
+def write_c_array(bundle: Bundle, folder: Path, recordings: Iterable[Recording] = ()) -> CArray:
     """Write the TFLite model of a bundle to `folder` as C, and what a program needs to run it.
 
     HEADER declares the model, its sizes, classes and thresholds, and computes its inputs; SOURCE defines them;
     RESOLVER (C++) registers its operators and no others. Before anything is written the model answers the bundle's
-    self-test in TensorFlow Lite Micro's own interpreter.
+    self-test in TensorFlow Lite Micro's own interpreter, and judges the windows of `recordings` there and in LiteRT.
 
     Raises BundleError where the bundle has no TFLite model; MicroError where the interpreter is not installed or does
-    not take it; EcgEdgeError where it answers otherwise than LiteRT or uses an operator that is not in ADD_METHODS.
+    not take it; EcgEdgeError where it answers otherwise than LiteRT, decides on a window of `recordings` otherwise than
+    LiteRT's reference kernels, or uses an operator that is not in ADD_METHODS.
     """
     model = bundle.model("tflite")
     names = tuple(sorted(set(operators(model))))
@@ -74,11 +80,20 @@ def write_c_array(bundle: Bundle, folder: Path) -> CArray:
         raise EcgEdgeError(
             f"TensorFlow Lite Micro answers the self-test {difference:.2g} away from LiteRT: use another version of it"
         )
+    recordings = list(recordings)
+    checks = check_decisions(bundle, recordings, arena) if recordings else ()
+    if checks and not checks[0].windows:
+        raise EcgEdgeError("no window of the records can be judged: give some of 10 s and more with a readable lead")
+    if checks and checks[0].differ:
+        raise EcgEdgeError(
+            f"TensorFlow Lite Micro takes {checks[0].differ} of {checks[0].decisions} decisions otherwise than "
+            "LiteRT's reference kernels: export the bundle again"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / HEADER).write_text(_header(bundle, len(model), arena), encoding="utf-8")
     (folder / SOURCE).write_text(_source(bundle, model), encoding="utf-8")
     (folder / RESOLVER).write_text(_resolver(names), encoding="utf-8")
-    return CArray(len(model), arena, names, difference)
+    return CArray(len(model), arena, names, difference, checks)
 
 
 def _header(bundle: Bundle, size: int, arena: int) -> str:
@@ -154,7 +169,7 @@ def _source(bundle: Bundle, model: bytes) -> str:
     names = "\n".join(
         f"    {_literal(info.abbreviation)}, /* {_comment(f'{info.code} {info.name}')} */" for info in classes
     )
-    logits = (float(np.log(info.threshold / (1 - info.threshold))) for info in classes)
+    logits = logit_thresholds(bundle).tolist()
     thresholds = "\n".join(
         f"    {logit!r}f, /* {info.threshold} */" for logit, info in zip(logits, classes, strict=True)
     )

@@ -7,9 +7,8 @@ import numpy.typing as npt
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.runtime.backends.tflite import without_native_messages
+from ecg_edge.runtime.backends.tflite_inputs import quantize_inputs
 from ecg_edge.train.windows import Windows
-
-from .tflite import tflite_inputs
 
 STEP = 1024  # bytes; an arena is given in whole kibibytes
 LARGEST_ARENA = 2**20  # more than any microcontroller that this is for has
@@ -19,21 +18,36 @@ class MicroError(EcgEdgeError):
     """A graph that TensorFlow Lite Micro does not run, or no such interpreter here."""
 
 
+class MicroBackend:
+    """An INT8 graph in TensorFlow Lite Micro's interpreter, as a Backend of the engine."""
+
+    name = "micro"
+
+    def __init__(self, model: bytes, arena: int) -> None:
+        """Open a graph with so many bytes of arena.
+
+        Raises MicroError where there is no interpreter, or it does not take the graph.
+        """
+        self._interpreter = _open(model, arena)
+        if self._interpreter is None:
+            raise MicroError(f"TensorFlow Lite Micro does not run the model in {arena} bytes: give it a larger arena")
+
+    def logits(self, signal: npt.NDArray[np.int16], spectrogram: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return the logits (classes,) of one window; see Backend."""
+        for number, values in enumerate(quantize_inputs(signal, spectrogram)):
+            self._interpreter.set_input(values, number)
+        self._interpreter.invoke()
+        return np.array(self._interpreter.get_output(0)[0], dtype=np.float32)
+
+
 def micro_logits(model: bytes, windows: Windows, arena: int) -> npt.NDArray[np.float32]:
     """Return the logits (N, classes) that an INT8 graph gives to windows with so many bytes of arena.
 
     Raises MicroError where there is no interpreter, or it does not take the graph.
     """
-    interpreter = _open(model, arena)
-    if interpreter is None:
-        raise MicroError(f"TensorFlow Lite Micro does not run the model in {arena} bytes: give it a larger arena")
-    logits = []
-    for signal, spectrogram in tflite_inputs(windows):
-        interpreter.set_input(signal, 0)
-        interpreter.set_input(spectrogram, 1)
-        interpreter.invoke()
-        logits.append(np.array(interpreter.get_output(0)[0], dtype=np.float32))
-    return np.stack(logits)
+    backend = MicroBackend(model, arena)
+    spectrograms = np.asarray(windows.spectrogram, dtype=np.uint8)
+    return np.stack([backend.logits(*one) for one in zip(windows.signal, spectrograms, strict=True)])
 
 
 def arena_bytes(model: bytes) -> int:

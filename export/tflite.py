@@ -122,9 +122,12 @@ def dequantized(
     return signal.astype(np.float32) / np.float32(SIGNAL_STEPS), spectrogram.astype(np.float32) - SPECTROGRAM_ZERO
 
 
-def tflite_logits(model: Path | bytes, windows: Windows) -> npt.NDArray[np.float32]:
-    """Return the logits (N, classes) that a graph, float or INT8, gives to windows, one at a time on one thread."""
-    backend = TfliteBackend(model if isinstance(model, bytes) else model.read_bytes())
+def tflite_logits(model: Path | bytes, windows: Windows, reference: bool = False) -> npt.NDArray[np.float32]:
+    """Return the logits (N, classes) that a graph, float or INT8, gives to windows, one at a time on one thread.
+
+    reference: by LiteRT's reference kernels.
+    """
+    backend = TfliteBackend(model if isinstance(model, bytes) else model.read_bytes(), reference=reference)
     spectrograms = np.asarray(windows.spectrogram, dtype=np.uint8)
     return np.stack([backend.logits(*one) for one in zip(windows.signal, spectrograms, strict=True)])
 

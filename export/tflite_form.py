@@ -9,7 +9,10 @@ What changes against `FusionNet`, none of it in what is computed:
   steps the means use. A linear layer on their concatenation is the sum of two;
 - the temporal attention of `csca` (convolution, then bilinear resize) is linear and along one axis, hence one small
   matrix for the means and one for the maxima;
-- x + x * c * p is x * (1 + c * p), one large product instead of two and a sum.
+- x + x * c * p is x * (1 + c * p), one large product instead of two and a sum;
+- the small linear layers of the attention, which are 8-bit too, are convolutions of one point: LiteRT's reference
+  kernel rounds a fully connected layer's sums once and TensorFlow Lite Micro's twice, where both round a
+  convolution's twice. With that the two give the same logits to the bit.
 """
 
 from collections import OrderedDict
@@ -39,11 +42,31 @@ def pooled(maps: torch.Tensor) -> Pooled:
     return maps.mean(dim=(1, 2)), nn.functional.max_pool2d(column, (column.shape[2], 1)).flatten(1)
 
 
+class Pointwise(nn.Module):
+    """A linear layer as a convolution of one point."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        """Take the weights of `linear`."""
+        super().__init__()
+        self.conv = nn.Conv2d(linear.in_features, linear.out_features, 1, bias=linear.bias is not None)
+        self.conv.weight.data = linear.weight.detach()[:, :, None, None].clone()
+        if self.conv.bias is not None:
+            self.conv.bias.data = linear.bias.detach().clone()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (N, outputs) of (N, inputs)."""
+        answer: torch.Tensor = self.conv(x[:, :, None, None]).flatten(1)
+        return answer
+
+
 class LinearOfPooled(nn.Module):
     """A linear layer on normed means and maxima of some maps, as a sum of one layer on each."""
 
-    def __init__(self, linear: nn.Linear, norms: list[nn.BatchNorm1d]) -> None:
-        """linear: on the concatenation of what each of `norms` gives (Pool's order: means, then maxima)."""
+    def __init__(self, linear: nn.Linear, norms: list[nn.BatchNorm1d], pointwise: bool = False) -> None:
+        """linear: on the concatenation of what each of `norms` gives (Pool's order: means, then maxima).
+
+        pointwise: be made of Pointwise layers.
+        """
         super().__init__()
         gain = torch.cat([_gain(norm) for norm in norms])
         shift = torch.cat([_shift(norm) for norm in norms])
@@ -51,8 +74,9 @@ class LinearOfPooled(nn.Module):
         if linear.bias is not None:
             bias = bias + linear.bias
         widths = [norm.num_features // 2 for norm in norms for _ in range(2)]
-        self.parts = nn.ModuleList(_linear(part, None) for part in weight.split(widths, dim=1))
-        self.parts[0] = _linear(weight[:, : widths[0]], bias)
+        layers = [_linear(part, None) for part in weight.split(widths, dim=1)]
+        layers[0] = _linear(weight[:, : widths[0]], bias)
+        self.parts = nn.ModuleList(map(Pointwise, layers) if pointwise else layers)
 
     def forward(self, *vectors: torch.Tensor) -> torch.Tensor:
         """Return (N, outputs) of means and maxima, in the order of the norms."""
@@ -86,9 +110,10 @@ class Attention(nn.Module):
     def __init__(self, source: CrossAttention, norm: nn.BatchNorm1d, other_length: int, length: int) -> None:
         """norm: that of the other branch's vector; lengths in time of the other's maps and of those to re-weigh."""
         super().__init__()
-        first, self.relu, self.second = source.channel
+        first, self.relu, second = source.channel
         assert isinstance(first, nn.Linear)
-        self.first = LinearOfPooled(first, [norm])
+        assert isinstance(second, nn.Linear)
+        self.first, self.second = LinearOfPooled(first, [norm], pointwise=True), Pointwise(second)
         with torch.no_grad():
             # The rows of the matrices are the answers to unit vectors, less the answer to zero.
             def answer(seen: torch.Tensor) -> torch.Tensor:
@@ -101,7 +126,7 @@ class Attention(nn.Module):
             rest = answer(torch.cat((zero, zero), dim=1))[:1]
             means = (answer(torch.cat((unit, zero), dim=1)) - rest).T
             maxima = (answer(torch.cat((zero, unit), dim=1)) - rest).T
-        self.of_means, self.of_maxima = _linear(means, rest[0]), _linear(maxima, None)
+        self.of_means, self.of_maxima = Pointwise(_linear(means, rest[0])), Pointwise(_linear(maxima, None))
 
     def forward(self, maps: torch.Tensor, other_maps: torch.Tensor, other: Pooled) -> torch.Tensor:
         """Return re-weighted maps (N, h, length, channels)."""

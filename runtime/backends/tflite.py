@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,20 @@ class TfliteBackend:
 
     name = "tflite"
 
-    def __init__(self, model: bytes, threads: int = 1) -> None:
+    def __init__(self, model: bytes, threads: int = 1, reference: bool = False) -> None:
         """Open a graph with the inputs of `tflite_inputs`, int8 or float, and one output of floats.
 
+        reference: run LiteRT's reference kernels, which are slow and round as a microcontroller's do.
         Raises BundleError where no interpreter is installed, it refuses the graph, or the graph takes other inputs.
         """
         interpreter = _interpreter()
+        kernels = {}
+        if reference:
+            resolvers = import_module(interpreter.__module__).OpResolverType
+            kernels["experimental_op_resolver_type"] = resolvers.BUILTIN_REF
         try:
             with without_native_messages():
-                self._interpreter = interpreter(model_content=model, num_threads=threads)
+                self._interpreter = interpreter(model_content=model, num_threads=threads, **kernels)
                 self._interpreter.allocate_tensors()
             inputs, (output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
