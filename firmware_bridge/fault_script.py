@@ -4,7 +4,7 @@
     drop=0.5@10+5            half of them from second 10 for 5 seconds
     stall=2@10               2 seconds at second 10; so unplug
     lead_off=V1/V2@20+5      these leads; `all` for all of them; so saturate
-    mains=0.5@5+20           0.5 mV of hum; so motion, in mV rms; without @ all along
+    mains=0.5@5+20           0.5 mV of 50 Hz hum; so mains60, and motion, in mV rms; without @ all along
     drift=50                 the device's clock goes 50 ppm fast
     seed=7                   draws the chances
 
@@ -28,7 +28,7 @@ _FORMS = {
     **dict.fromkeys(PACKET_KINDS, "a probability, 0 to 1, as in drop=0.01 or drop=0.5@10+5"),
     **dict.fromkeys(LINK_KINDS, "SECONDS@SECOND, as in stall=2@10 (2 s at second 10)"),
     **dict.fromkeys(_OF_LEADS, "leads and a time, as in lead_off=V1/V2@20+5"),
-    **dict.fromkeys(("mains", "motion"), "mV, as in mains=0.5 or motion=1@10+5"),
+    **dict.fromkeys(("mains", "mains60", "motion"), "mV, as in mains=0.5 or motion=1@10+5"),
     "drift": "parts per million, as in drift=50",
     "seed": "a whole number",
 }

@@ -15,7 +15,7 @@ PACKET_KINDS = ("drop", "duplicate", "reorder", "flip")
 """Faults with a probability per packet."""
 LINK_KINDS = ("stall", "unplug")
 """Faults of the link, which have a time and a length."""
-SIGNAL_KINDS = ("lead_off", "saturate", "mains", "motion")
+SIGNAL_KINDS = ("lead_off", "saturate", "mains", "mains60", "motion")
 """Faults of electrodes, which have a time and a length."""
 FOREVER = float("inf")
 

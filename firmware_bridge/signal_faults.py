@@ -16,8 +16,8 @@ from .heart_noise import wandering
 from .leads import LEADS, MEASURED_LEADS, derivation
 from .recording import COUNT_LIMIT, Recording
 
-MAINS_HZ = 50.0
-"""Frequency of the hum."""
+GRID_HZ = {"mains": 50.0, "mains60": 60.0}
+"""Frequency of the hum, by the fault's kind."""
 MOTION_HZ = 1.0
 """Synthetic motion changes no faster than about this: the band of baseline and T waves, where it does most harm."""
 POPS_PER_S = 0.3
@@ -48,9 +48,11 @@ def disturb(recording: Recording, faults: Sequence[Fault], seed: int = 0, noise:
             invalid[start:stop, columns] = True
         elif fault.kind == "saturate":
             counts[start:stop, columns] = COUNT_LIMIT
-        elif fault.kind in ("mains", "motion"):
-            shape = _hum if fault.kind == "mains" else _motion
-            added = shape(stop - start, len(columns), recording.rate, rng, noise)
+        elif fault.kind in GRID_HZ or fault.kind == "motion":
+            if fault.kind == "motion":
+                added = _motion(stop - start, len(columns), recording.rate, rng, noise)
+            else:
+                added = _hum(stop - start, len(columns), recording.rate, rng, GRID_HZ[fault.kind])
             counts[start:stop, columns] += added * (fault.amount * 1e9 / recording.pv_per_lsb)
     held = np.clip(np.rint(counts), -COUNT_LIMIT, COUNT_LIMIT).astype(np.int32)
     return replace(recording, counts=held, invalid=invalid if invalid.any() else None)
@@ -71,10 +73,10 @@ def _columns(fault: Fault, leads: tuple[str, ...]) -> list[int]:
     return [k for k, name in enumerate(leads) if name in touched]
 
 
-def _hum(n: int, leads: int, rate: int, rng: np.random.Generator, _noise: Recording | None) -> FloatArray:
+def _hum(n: int, leads: int, rate: int, rng: np.random.Generator, hz: float) -> FloatArray:
     """Return hum (n, leads) of amplitude 1, its phase of each lead its own."""
     phase = rng.uniform(0, 2 * np.pi, leads)
-    return np.sin(2 * np.pi * MAINS_HZ * np.arange(n)[:, None] / rate + phase)
+    return np.sin(2 * np.pi * hz * np.arange(n)[:, None] / rate + phase)
 
 
 def _motion(n: int, leads: int, rate: int, rng: np.random.Generator, noise: Recording | None) -> FloatArray:

@@ -25,6 +25,7 @@ from ecg_edge.firmware_bridge.leads import LEADS, derivation, present
 from ecg_edge.firmware_bridge.recording import Recording
 
 from .bridge import Bridge
+from .contact import Contact
 from .contract import Contract
 from .filters import BLOCK, COEFFICIENT_BITS, FRACTION_BITS, KERNEL_SECONDS, highpass_matrix, resampling_matrix
 
@@ -119,6 +120,7 @@ class Conditioner:
         self._waiting: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]] = []
         self._waiting_frames = 0
         self._bridge = Bridge(channels)
+        self.contact = Contact(rate, pv_per_lsb, leads)
         capacity = max(m.shape[1] for m in self._resample.values()) + 2 * rate
         self._input = np.zeros((capacity, channels))
         self._input_invalid = np.zeros((capacity, channels), dtype=np.bool_)
@@ -229,7 +231,9 @@ class Conditioner:
         place = 2 * self.delay_samples + self._grouped * BLOCK
         self._sixteenths[place : place + len(fresh)] = fresh
         fresh_invalid = self._take_mask(len(fresh))
-        self._drop_input(self._offsets[-1])
+        dropped = self._offsets[-1]
+        self.contact.add(self._input[:dropped], self._input_invalid[:dropped] if self._any_invalid else None)
+        self._drop_input(dropped)
         self._grouped += self._blocks
         self._aim(self._block + self._blocks)
 
@@ -239,6 +243,7 @@ class Conditioner:
             fresh, fresh_invalid = fresh[:whole], fresh_invalid[:whole]
         if (newest - self.delay_samples) % (GROUP * BLOCK):
             return Conditioned(_NOTHING.signal, _NOTHING.invalid, fresh, fresh_invalid)
+        self.contact.end_second(newest / self._model_rate)
         signal, invalid = self._work_group(max(0, newest - self.delay_samples))
         return Conditioned(signal, invalid, fresh, fresh_invalid)
 

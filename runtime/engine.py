@@ -277,6 +277,7 @@ class Engine:
     def _hop(self, hop: Hop, at: float) -> list[Event]:
         time = self._time(hop.end / self._contract.rate)
         events = self._lead_events.tell(self._quality.push(hop.signal, hop.invalid), time)
+        events += self._conditioner.contact.tell(hop.end / self._contract.rate, time)
         if hop.end < self._contract.window:
             return events
         usable = self._quality.usable

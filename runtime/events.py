@@ -31,6 +31,8 @@ TECHNICAL_CODES = (
     "lead_off",
     "flat_line",
     "poor_signal",
+    "mains_hum",
+    "motion",
     "short_signal",
     "signal_lost",
     "link_lost",

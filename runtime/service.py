@@ -210,8 +210,9 @@ class Monitor:
         ppm = reading.drift_ppm
         if self._live and not self._drift_told and abs(ppm) - 3 * reading.uncertainty_ppm > DRIFT_TOLD_PPM:
             self._drift_told = True
-            off = f"{abs(ppm) / 10_000:.2f} % {'fast' if ppm > 0 else 'slow'}"
-            self._technical("clock_drift", "once", f"the device's clock is {off}: so far off are times and rates")
+            way, size = "fast" if ppm > 0 else "slow", round(abs(ppm))
+            message = f"the device's clock is {size} ppm ({size / 10_000:.2f} %) {way}: so far off are times and rates"
+            self._technical("clock_drift", "once", message, {f"{way}_ppm": size})
 
     def _look_at_the_clock(self) -> None:
         step = self._wall.look() if self._wall else 0.0

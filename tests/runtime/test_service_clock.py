@@ -160,7 +160,9 @@ def test_link_events_have_the_time_at_which_they_are_told(run: Any) -> None:
     assert wall(back) - wall(lost) == pytest.approx(7200, abs=0.01)
 
 
-@pytest.mark.parametrize(("ppm", "told"), [(12_000.0, ["1.20 % fast"]), (-2_500.0, ["0.25 % slow"]), (50.0, [])])
+@pytest.mark.parametrize(
+    ("ppm", "told"), [(12_000.0, ["12005 ppm (1.20 %) fast"]), (-2_500.0, ["2495 ppm (0.25 %) slow"]), (50.0, [])]
+)
 def test_the_drift_is_shown_and_a_large_one_told(run: Any, ppm: float, told: list[str]) -> None:
     readings = {f"at_{n}": lambda _, n=n: [ClockReading(ppm + n, 4.04)] for n in (5, 6, 7)}
     kept, summary = run(Machine(12, **readings))
