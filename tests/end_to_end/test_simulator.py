@@ -252,16 +252,38 @@ def test_motion_from_a_noise_record(monitored: Any, data_dir: Path, noise: str, 
     assert adds_up(lines, did["frames"])
 
 
+NIGHT = """
+seed = 3
+fault = [
+    {kind = "drop", at = 3, seconds = 2, amount = 0.5},
+    {kind = "duplicate", at = 6, seconds = 2, amount = 0.5},
+    {kind = "reorder", at = 9, seconds = 2, amount = 0.5},
+    {kind = "flip", at = 12, seconds = 2, amount = 0.5},
+    {kind = "stall", at = 15, seconds = 40},
+    {kind = "lead_off", at = 10, seconds = 5, leads = ["V1"]},
+    {kind = "saturate", at = 10, seconds = 5, leads = ["V3"]},
+    {kind = "mains", at = 15, seconds = 8, amount = 2, leads = ["V4"]},
+    {kind = "motion", at = 16, seconds = 8, amount = 8, leads = ["V6"]},
+]
+"""
+
+
 def test_a_script_of_a_bad_night(monitored: Any, tmp_path: Path) -> None:
+    """Everything at once: each is named, and whatever was sent was used or is counted."""
     script = tmp_path / "night.toml"
-    script.write_text(
-        'seed = 3\n[[fault]]\nkind = "drop"\nat = 3\nseconds = 2\namount = 0.5\n'
-        '[[fault]]\nkind = "lead_off"\nat = 10\nseconds = 5\nleads = ["V1"]\n'
-    )
+    script.write_text(NIGHT)
     lines, did = monitored("--fault-script", script)
-    assert did["dropped"] > 5
-    assert ["V1"] in [e["leads"] for e in told(lines, "lead_off")]
+    assert did["frames"] == FRAMES
     assert adds_up(lines, FRAMES)
+    losses = lines[-1]["losses"]
+    assert errors(lines, "missing") == losses["link_missing"] == did["dropped"] + did["flipped"] > 20
+    assert errors(lines, "duplicates") == losses["link_duplicates"] == did["duplicated"] > 5
+    assert errors(lines, "late") == losses["link_late"] == did["reordered"] > 5
+    assert errors(lines, "bad_crc", "bad_cobs", "bad_header") >= did["flipped"] > 5
+    assert sum(gap["counts"]["frames"] for gap in told(lines, "gap")) == losses["gap_frames"] == losses["frames_lost"]
+    assert [e["phase"] for e in told(lines, "link_lost") + told(lines, "link_restored")] == ["new", "once"]
+    for code, lead in (("lead_off", "V1"), ("lead_off", "V3"), ("mains_hum", "V4"), ("motion", "V6")):
+        assert lead in {lead for e in told(lines, code) if e["phase"] == "new" for lead in e["leads"]}, code
 
 
 # Ways out --------------------------------------------------------------------------------------------------------
