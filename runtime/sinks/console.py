@@ -120,6 +120,10 @@ class Console:
         if event.latency_ms is not None:
             figures = ", ".join(f"{name} {ms:.2f}" for name, ms in event.latency_ms.items())
             lines.append(f"latency in ms: {figures}; {event.misses} over the budget of {event.budget_ms:g} ms")
+        if event.clock is not None:
+            ppm = event.clock["drift_ppm"]
+            way = "slow" if ppm < 0 else "fast"
+            lines.append(f"device's clock: {abs(ppm):.1f} ppm {way}, +-{event.clock['uncertainty_ppm']:.1f}")
         lost = ", ".join(f"{name} {n}" for name, n in event.losses.items() if n)
         lines.append(f"lost or damaged: {lost or 'nothing'}")
         if event.bundle is not None:

@@ -1,6 +1,7 @@
 """Events as a person reads them."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -108,7 +109,14 @@ def test_summary_tells_what_was_lost_and_nothing_of_what_was_not() -> None:
     assert "alerts: AF 1" in text
     assert "max 4.00; 2 over the budget of 100 ms" in text
     assert "lost or damaged: gap_frames 130\n" in text
+    assert "device's clock" not in text, "which is not known of a recording"
     assert text.endswith(NOTICE)
+
+
+@pytest.mark.parametrize(("ppm", "says"), [(50.3, "50.3 ppm fast, +-0.5"), (-9000.0, "9000.0 ppm slow, +-0.5")])
+def test_the_summary_names_the_drift(ppm: float, says: str) -> None:
+    timed = replace(SUMMARY, clock={"drift_ppm": ppm, "uncertainty_ppm": 0.5})
+    assert f"\ndevice's clock: {says}\n" in "\n".join(shown(timed))
 
 
 def test_color_only_on_a_terminal() -> None:
