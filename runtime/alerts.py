@@ -67,13 +67,7 @@ class AlertMachine:
         if len(set(self._labels)) < len(self._labels):
             raise ValueError(f"a label comes twice among the classes: {', '.join(self._labels)}")
         settings = [policy.of(label) for label in self._labels]
-        own = [
-            max(c.threshold, policy.threshold_floor) if s.threshold is None else s.threshold
-            for c, s in zip(self.classes, settings, strict=True)
-        ]
-        # What is never announced has a threshold that no probability exceeds, and costs nothing further.
-        self._enter = [t if s.announced else math.inf for t, s in zip(own, settings, strict=True)]
-        self._exit = [t * (1 - policy.hysteresis) for t in own]
+        self.judge_by(self.classes)
         self._priority = [s.priority for s in settings]
         self._latch = [s.latch for s in settings]
         self._irregular = {i for i, s in enumerate(settings) if s.irregular}
@@ -97,6 +91,17 @@ class AlertMachine:
         self._times: deque[float] = deque(maxlen=policy.confirm_of)
         self._leads: tuple[str, ...] = ()
         self._quality = 0.0
+
+    def judge_by(self, classes: Sequence[ClassInfo]) -> None:
+        """Take the thresholds of `classes` from now on: the same labels in the same order, of another model."""
+        settings = [self.policy.of(label) for label in self._labels]
+        own = [
+            max(c.threshold, self.policy.threshold_floor) if s.threshold is None else s.threshold
+            for c, s in zip(classes, settings, strict=True)
+        ]
+        # What is never announced has a threshold that no probability exceeds, and costs nothing further.
+        self._enter = [t if s.announced else math.inf for t, s in zip(own, settings, strict=True)]
+        self._exit = [t * (1 - self.policy.hysteresis) for t in own]
 
     @property
     def active(self) -> tuple[str, ...]:

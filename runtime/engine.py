@@ -21,6 +21,7 @@ from .events import Alert, Event, Status, Summary, Technical
 from .filters import BLOCK
 from .laps import Laps
 from .lead_events import LeadEvents, lead_names
+from .one_branch import OneBranch
 from .policy import Policy
 from .quality import Quality
 from .rhythm.feed import Feed
@@ -60,14 +61,15 @@ class Engine:
         every_probability: bool = False,
         rules: bool = False,
         keep_beats: bool = False,
+        light: OneBranch | None = None,
     ) -> None:
         """Prepare; raises EcgEdgeError for a format that the front end cannot serve.
 
         every_probability: emit a status with all probabilities for every window. rules: run the rhythm rules
-        beside the model. keep_beats: keep what `take_beats` returns.
+        beside the model. keep_beats: keep what `take_beats` returns. light: what judges while `one_branch` is set.
         """
         self._bundle = bundle
-        self._backend = backend
+        self._backend, self._light, self._one_branch = backend, light, False
         self._stream = stream
         self._every_probability = every_probability
         contract = bundle.manifest.contract
@@ -113,6 +115,11 @@ class Engine:
         return self._conditioner.delay_seconds
 
     @property
+    def hop_seconds(self) -> float:
+        """Signal time from one window to the next."""
+        return self._contract.hop / self._contract.rate
+
+    @property
     def rules_delay_seconds(self) -> float:
         """Signal time by which the rhythm rules' input lags; what their own filters and counts take shows in `time`."""
         return self._conditioner.delay_seconds - self._conditioner.delay_samples / self._contract.rate
@@ -121,6 +128,24 @@ class Engine:
     def has_rules(self) -> bool:
         """Whether the rhythm rules run beside the model."""
         return self._rhythm is not None
+
+    @property
+    def light_model(self) -> str | None:
+        """Name of the bundle that judges while `one_branch` is set."""
+        return self._light.bundle.manifest.name if self._light else None
+
+    @property
+    def one_branch(self) -> bool:
+        """Whether the model of one branch judges; whoever has a clock may change it while the stream goes on."""
+        return self._one_branch
+
+    @one_branch.setter
+    def one_branch(self, wanted: bool) -> None:
+        if self._light is None or wanted == self._one_branch:
+            return
+        self._one_branch = wanted
+        self._alerts.judge_by(self._light.bundle.manifest.classes if wanted else self._classes)
+        self._window.transforms = not wanted
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -321,7 +346,8 @@ class Engine:
                 signal[~usable] = 0
                 spectrogram[~usable] = 0
             self._lap("front_end")
-            logits = self._backend.logits(signal, spectrogram)
+            backend = self._light.backend if self._light and self._one_branch else self._backend
+            logits = backend.logits(signal, spectrogram)
             self._lap("inference")
             failing = not np.isfinite(logits).all()
             if failing != self._model_failing:

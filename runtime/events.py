@@ -41,6 +41,7 @@ TECHNICAL_CODES = (
     "gap",
     "overload",
     "degraded",
+    "over_budget",
     "saturation",
     "model_fault",
     "record_failed",

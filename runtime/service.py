@@ -13,7 +13,7 @@ from ecg_edge.firmware_bridge.device_clock import ClockReading
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
 from .control import Control
-from .degradation import FULL, RULES_ONLY, Degradation
+from .degradation import FULL, MODES, RULES_ONLY, Degradation, Mode
 from .engine import Engine, StreamFormat
 from .events import Event, Summary, Technical, stamp
 from .laps import Laps
@@ -88,6 +88,8 @@ class Monitor:
         self._format: StreamFormat | None = None
         self._frames = 0
         self._shed_until = float("-inf")
+        self._waited = 0.0  # seconds for which the last chunk had waited when it was taken
+        self._late_told = False
         self._wall = WallClock() if live else None
         self._anchor: tuple[float, float] | None = None  # seconds of stream time, and of the monotonic clock
         self._reading: ClockReading | None = None  # how the device's clock goes
@@ -165,7 +167,12 @@ class Monitor:
             self._format, self._engine = item, self._make_engine(item)
             if self._live:
                 self._engine.laps = self._laps
-                self._degradation = Degradation(self._latency.budget_ms, self._engine.has_rules)
+                self._degradation = Degradation(
+                    self._latency.budget_ms,
+                    1000 * self._engine.hop_seconds,
+                    rules=self._engine.has_rules,
+                    light=self._engine.light_model is not None,
+                )
             if self._recorder:
                 self._recorder.begin(item)
             if self._notifier:
@@ -196,8 +203,9 @@ class Monitor:
             self._anchor = self._stream_s, item.at if item.sampled is None else item.sampled
             self._tell_troubles(self._stream_s)
             self._shed(engine, item.at)
+            self._waited = time.monotonic() - item.at
             if self._laps:
-                self._laps.waited(time.monotonic() - item.at)
+                self._laps.waited(self._waited)
                 self._laps.begin()
             self._emit(engine.push(item.counts, item.at, item.invalid), engine.take_arrivals())
 
@@ -235,23 +243,37 @@ class Monitor:
         if self._live and time.monotonic() - at > LATE_HOPS and at >= self._shed_until:
             engine.skip_windows(1)
             self._shed_until = at + LATE_HOPS
-            if self._degradation and self._degradation.given_up():
-                self._change_mode(engine, self._degradation)
+            if self._degradation:
+                before = self._degradation.mode
+                if self._degradation.given_up():
+                    self._change_mode(engine, before, self._degradation.mode)
+                self._tell_lateness(self._degradation)
 
-    def _change_mode(self, engine: Engine, degradation: Degradation) -> None:
+    def _change_mode(self, engine: Engine, before: Mode, mode: Mode) -> None:
         """Follow a change of mode, and tell of it."""
-        before, mode = engine.stride, degradation.mode
-        engine.stride = mode.stride
-        budget = f"the budget of {self._latency.budget_ms:g} ms"
-        if mode is FULL:
-            phase, message = "end", f"windows keep {budget} again: every one is analyzed"
+        engine.stride, engine.one_branch = mode.stride, mode.one_branch
+        down = MODES.index(mode) > MODES.index(before)
+        why = "this machine is too slow" if down else "this machine has room again"
+        by = f" by {engine.light_model}, from the signal alone" if engine.one_branch else ""
+        some = f"one window in {mode.stride}" if mode.stride > 1 else "every window"
+        if mode is RULES_ONLY:
+            what = f"only the rhythm rules run, the model tries {some}{by}"
         else:
-            some = f"one window in {mode.stride}"
-            what = f"only the rhythm rules run, the model tries {some}" if mode is RULES_ONLY else f"{some} is analyzed"
-            why = f"windows miss {budget}" if mode.stride > before else f"windows keep {budget} now"
-            phase = "new" if before == FULL.stride else "once"
-            message = f"{mode.name}: {why}, {what}; the rest is unknown, not normal"
-        self._technical("degraded", phase, message, {"stride": mode.stride, "misses": self._latency.misses})
+            what = f"{some} is analyzed{by}"
+        rest = "; the rest is unknown, not normal" if mode.stride > 1 else ""
+        phase = "end" if mode is FULL else "new" if before is FULL else "once"
+        counts = {"stride": mode.stride, "one_branch": int(engine.one_branch), "misses": self._latency.misses}
+        self._technical("degraded", phase, f"{mode.name}: {why}, {what}{rest}", counts)
+
+    def _tell_lateness(self, degradation: Degradation) -> None:
+        """Tell, once, that windows keep missing the budget, and that they keep it again."""
+        if degradation.late == self._late_told:
+            return
+        self._late_told = degradation.late
+        budget = f"the budget of {self._latency.budget_ms:g} ms"
+        message = f"windows miss {budget}: alerts come late" if degradation.late else f"windows keep {budget} again"
+        phase = "new" if degradation.late else "end"
+        self._technical("over_budget", phase, message, {"misses": self._latency.misses})
 
     def _count_windows(self, engine: Engine) -> tuple[int, int]:
         """Return how many windows have gone by, and how many the model has judged, since the last call."""
@@ -304,8 +326,11 @@ class Monitor:
             if arrivals:
                 self._laps.window()
         # What came at once, as after a gap, is late at once; a window without a usable lead says nothing of the model.
-        if engine and degradation and judged and latency_ms is not None and degradation.window(latency_ms):
-            self._change_mode(engine, degradation)
+        if engine and degradation and judged and latency_ms is not None:
+            before = degradation.mode
+            if degradation.window(latency_ms, 1000 * self._waited):
+                self._change_mode(engine, before, degradation.mode)
+            self._tell_lateness(degradation)
 
     def _happened(self, stream_s: float, now: float) -> float:
         """Return when, on the monotonic clock, a moment of the stream was."""

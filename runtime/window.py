@@ -38,6 +38,7 @@ class Window:
         """(12, bins, frames) of log power."""
         self.end = 0
         """Model samples from the start of the stream to the end of the window."""
+        self._transforms = True
         self._fresh = np.zeros((len(LEADS), contract.hop), dtype=np.int16)
         self._fresh_invalid = np.zeros((len(LEADS), contract.hop), dtype=np.bool_)
         self._filled = 0
@@ -46,6 +47,17 @@ class Window:
     def pending(self) -> int:
         """Model samples that have arrived since the last hop."""
         return self._filled
+
+    @property
+    def transforms(self) -> bool:
+        """Whether the spectrogram is kept up; when it is again after a rest, it is computed anew."""
+        return self._transforms
+
+    @transforms.setter
+    def transforms(self, wanted: bool) -> None:
+        if wanted and not self._transforms:
+            self.spectrogram[:] = self._stft.frames(self.signal)
+        self._transforms = wanted
 
     def push(self, conditioned: Conditioned) -> Iterator[Hop]:
         """Take conditioned signal and yield each hop that it completes, when the window ends with it."""
@@ -69,6 +81,8 @@ class Window:
         self.signal[:, -c.hop :] = self._fresh
         known = self._frames_before(self.end)
         self.end += c.hop
+        if not self._transforms:
+            return
         fresh = min(self._frames_before(self.end) - known, c.frames)  # without overlap some straddle two windows
         start = (c.frames - fresh) * c.stft_hop  # place of the first new frame within the window
         frames = self._stft.frames(self.signal[:, start : start + (fresh - 1) * c.stft_hop + c.stft_length])

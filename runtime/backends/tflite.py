@@ -51,6 +51,8 @@ class TfliteBackend:
         ):
             raise BundleError("the TFLite model is not for the inputs that this version gives: export the bundle again")
         self._places = [one["index"] for one in inputs]
+        if self._whole == [True, False]:  # the second is ignored: whatever it holds will do
+            self._whole, self._places = self._whole[:1], self._places[:1]
         self._output = output["index"]
 
     @property

@@ -14,6 +14,7 @@ from .. import backends
 from ..bundle import Bundle, load
 from ..control import Control
 from ..engine import Engine
+from ..one_branch import open_one_branch
 from ..policy import load_policy
 from ..service import DEFAULT_BUDGET_MS, Monitor, Source, stopped_by_signals
 from ..sources.items import renamed
@@ -115,6 +116,7 @@ def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
 def run_monitor(args: argparse.Namespace, source: Source, *, live: bool, seconds: float | None = None) -> int:
     """Monitor a source as the options say, until it ends or a signal comes; return the exit status."""
     bundle, backend = open_model(args, live=live)
+    light = open_one_branch(args.one_branch, bundle, backend.name, args.threads) if live else None
     classes = bundle.manifest.classes
     policy = load_policy(args.policy, labels=[c.abbreviation for c in classes])
     with open_outlets(args, classes, live=live) as outlets, ExitStack() as stack:
@@ -125,7 +127,7 @@ def run_monitor(args: argparse.Namespace, source: Source, *, live: bool, seconds
         monitor = Monitor(
             source,
             lambda stream: Engine(
-                bundle, backend, policy, stream, every_probability=args.probabilities, rules=args.rules
+                bundle, backend, policy, stream, every_probability=args.probabilities, rules=args.rules, light=light
             ),
             outlets.sinks,
             budget_ms=args.budget_ms,

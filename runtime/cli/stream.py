@@ -52,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_signal_arguments(parser)
     add_monitor_arguments(parser)
     add_model_arguments(parser)
+    parser.add_argument(
+        "--one-branch",
+        default="auto",
+        metavar="NAME|PATH",
+        help="bundle of the signal alone that judges when the machine is too slow for the other; none: do without "
+        "(%(default)s: the shipped one that belongs to a shipped bundle)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
