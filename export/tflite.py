@@ -24,7 +24,7 @@ from ecg_edge.runtime.contract import Contract
 from ecg_edge.train.networks.model import FusionNet
 from ecg_edge.train.windows import Windows, predict_logits
 
-from .tflite_file import compact, named
+from .tflite_file import compact, integer_inputs, named
 from .tflite_form import TfliteForm
 
 INPUTS = ("signal", "spectrogram")
@@ -99,14 +99,14 @@ def quantize_tflite(float_graph: bytes, calibration: Windows, keep_float: Sequen
         ]
         ranges.calibrate({_ENTRY: feeds}, recipes)
         found = ranges.get_model_qsvs()
-        zero = (0, SPECTROGRAM_ZERO)
-        for name, step, zero_point in zip(INPUTS, (1 / SIGNAL_STEPS, 1.0), zero, strict=True):
+        scales = dict(zip(INPUTS, ((1 / SIGNAL_STEPS, 0), (1.0, SPECTROGRAM_ZERO)), strict=True))
+        for name, (step, zero_point) in scales.items():
             low, high = (np.full((1, 1, 1, 1), step * (end - zero_point), np.float32) for end in _INT8)
             found[name] = {"min": low, "max": high}
         engine = quantizer.Quantizer(bytearray(float_graph), recipes.get_quantization_recipe())
         result = engine.quantize(found, enable_progress_report=False).quantized_model
         assert result is not None  # None is for a recipe that quantizes nothing
-        return compact(bytes(result))
+        return compact(integer_inputs(bytes(result), scales))
 
 
 def tflite_inputs(windows: Windows) -> Iterator[tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]]:

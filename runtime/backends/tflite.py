@@ -41,7 +41,6 @@ class TfliteBackend:
             first = (str(error).splitlines() or [""])[0]
             raise BundleError(f"LiteRT cannot open the model ({first}): update ai-edge-litert") from error
         given = [(one["dtype"], *one["quantization"]) for one in inputs]
-        # A network of one branch keeps the input that it ignores, as floats.
         wanted = [(np.int8, 1 / SIGNAL_STEPS, 0), (np.int8, 1.0, SPECTROGRAM_ZERO)]
         self._whole = [one != (np.float32, 0.0, 0) for one in given]
         if (
@@ -51,8 +50,6 @@ class TfliteBackend:
         ):
             raise BundleError("the TFLite model is not for the inputs that this version gives: export the bundle again")
         self._places = [one["index"] for one in inputs]
-        if self._whole == [True, False]:  # the second is ignored: whatever it holds will do
-            self._whole, self._places = self._whole[:1], self._places[:1]
         self._output = output["index"]
 
     @property

@@ -156,6 +156,7 @@ def test_what_ships_fits_a_microcontroller_and_decides_there_as_here(name: str, 
     recordings.append(read_recording(str(data_dir / "mitdb" / "207"), leads=("II", "V1"), stop_seconds=120))
     reference, default = check_decisions(bundle, recordings, arena)
     assert reference.windows == default.windows > 100
+    assert reference.same_windows == reference.windows, "to the bit"
     assert reference.differ == 0
-    assert default.differ <= 0.005 * default.decisions
+    assert default.differ <= 0.01 * default.decisions  # those of one long record lie near a threshold together
     assert default.farthest < 0.15
