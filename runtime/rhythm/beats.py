@@ -113,6 +113,12 @@ class BeatDetector:
         self._before = (0.0, 0.0)
         self.last = None
 
+    def skip(self, samples: int) -> None:
+        """Let samples go by that no lead can be read in; what is still to be learned from comes that much later."""
+        self.end += samples
+        if self.learning:
+            self._learned_at += samples
+
     def relearn(self) -> None:
         """Learn from now on what a beat is, as at the start."""
         self.forget()

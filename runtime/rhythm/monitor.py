@@ -177,6 +177,8 @@ class RhythmMonitor:
             readable.push(self._filters, invalid)
         if not readable.any:
             self._end += BLOCK
+            self._detector.skip(BLOCK)
+            self._voting.skip(BLOCK)
             self._go_blind()
             self.calm = False
             return self._machine.step(times[0], None, (), 0.0)

@@ -54,6 +54,10 @@ class Voting:
         np.sqrt(strength, out=strength)
         self._history.append(strength)
 
+    def skip(self, samples: int) -> None:
+        """Let samples go by that no lead can be read in."""
+        self._end += samples
+
     def join(self, block: int, usable: tuple[bool, ...], learning: bool) -> list[float]:
         """Return strength, upper and lower half, BLOCK of each, joined over the leads; 0 without a usable lead.
 

@@ -129,6 +129,20 @@ def test_electrodes_off_are_no_asystole(play):
     assert rates[60.0] == pytest.approx(68, abs=8)
 
 
+def test_time_goes_on_while_no_electrode_is_on(play):
+    """What comes after it is found where it is, and in time."""
+    off = [(lead, 20, 50) for lead in ("I", "II")]
+    episodes = [Episode("sinus rhythm", 80), Episode("asystole", 12)]
+    simulated = simulate(episodes, rate=250, leads=("I", "II"), seed=3, lead_off=off)
+    engine, events = play(simulated.recording)
+    ((label, time),) = [(label, time) for label, time in told(events) if label != "Pause"]
+    assert label == "Asystole"
+    assert 80 <= time + engine.rules_delay_seconds <= 85
+    found = np.array([t for t, _ in engine.take_beats()])
+    truth = np.array([b.time for b in simulated.beats if 53 < b.time < 79])
+    assert np.abs(truth[:, None] - found[None, :]).min(axis=1).max() < 0.15
+
+
 def test_one_electrode_off_takes_nothing_from_the_others(play):
     episodes = [SINUS, Episode("ventricular fibrillation", 12)]
     simulated = simulate(episodes, rate=250, seed=2, lead_off=[("V2", 8, 32), ("V5", 15, 25)])
