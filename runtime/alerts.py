@@ -109,6 +109,11 @@ class AlertMachine:
         return tuple(self._labels[i] for i in sorted(self._episodes))
 
     @property
+    def idle(self) -> bool:
+        """Whether no alert is announced that has not ended: what `active` being empty says, for less."""
+        return not self._episodes
+
+    @property
     def present(self) -> tuple[str, ...]:
         """Labels of `active` that are not merely held: their finding is there."""
         return tuple(self._labels[i] for i in sorted(self._episodes) if not self._episodes[i].held)

@@ -43,6 +43,10 @@ class Fibrillation:
         """Start without votes; seconds: how long it must last to be `present`."""
         self.seen = False
         """Whether the last window showed it."""
+        self.present = False
+        """Whether the last looks showed fibrillation or flutter."""
+        self.suspected = False
+        """Whether any of the last looks showed it."""
         self._votes: deque[bool] = deque(maxlen=round((seconds - HALF_FULL) / EVERY_SECONDS) + 1)
         hz = np.arange(LOWEST_HZ, HIGHEST_HZ, STEP_HZ)
         angles = 2 * np.pi * np.outer(hz, np.arange(POINTS) * STEP / 100)
@@ -51,20 +55,16 @@ class Fibrillation:
         first, last = (np.searchsorted(hz, hz * (1 + side), "right") for side in (-AROUND, AROUND))
         self._hz, self._first, self._last = hz.tolist(), first.tolist(), last.tolist()
 
-    @property
-    def present(self) -> bool:
-        """Whether the last looks showed fibrillation or flutter."""
-        votes = self._votes
-        return len(votes) == votes.maxlen and sum(votes) >= len(votes) - MAY_MISS
-
-    @property
-    def suspected(self) -> bool:
-        """Whether any of the last looks showed it."""
-        return any(self._votes)
-
     def forget(self) -> None:
         """Drop the votes: the signal has a hole."""
         self._votes.clear()
+        self._count()
+
+    def _count(self) -> None:
+        votes = self._votes
+        yes = sum(votes)
+        self.present = len(votes) == votes.maxlen and yes >= len(votes) - MAY_MISS
+        self.suspected = yes > 0
 
     def look(self, wave: FloatArray, usable: Sequence[bool]) -> None:
         """Judge the last WINDOW samples of `wave` (leads, samples); usable: leads that can be read."""
@@ -73,6 +73,7 @@ class Fibrillation:
         window = wave[first : chosen[-1] + 1 if chosen else 0, -WINDOW::STEP]
         self.seen = self._most_show_it(window, [k - first for k in chosen])
         self._votes.append(self.seen)
+        self._count()
 
     def _most_show_it(self, window: FloatArray, chosen: Sequence[int]) -> bool:
         """Return whether more than half of the large enough leads in `window` (leads, POINTS) reach SCORE.

@@ -1,7 +1,7 @@
 """The filters of the rhythm rules: three views of the same quarter second, all at the same instant.
 
-The rules cannot wait for the conditioner's high-pass (1.27 s), so they filter for themselves what comes before it. One
-matrix product a block gives, for every lead,
+The rules cannot wait for the conditioner's high-pass (1.27 s), so they filter for themselves what comes before it. Two
+matrix products a block give, for every lead,
 
 - `low` and `high`: the squared envelopes of two wavelets at 9 and 18 Hz. A QRS complex is strong in both; a T wave
   only in the lower, muscle noise only in the upper. (Complex wavelets as in Addison 2005, Physiol Meas 26:R155; using
@@ -24,6 +24,8 @@ FloatArray = npt.NDArray[np.float64]
 HALF = 27  # samples between a filtered sample and the newest that it needs: half a second's average, smoothed
 LOW_HZ, LOW_SIGMA = 9.0, 0.032  # centre and spread in seconds: a response from 4 to 14 Hz at half height
 HIGH_HZ, HIGH_SIGMA = 18.0, 0.020  # 9 to 27 Hz
+EDGE_SIGMAS = 3.1  # from the middle of a wavelet, where it is cut off
+SHORT_HALF = 9  # samples on either side of the longer wavelet's middle: EDGE_SIGMAS * LOW_SIGMA are 9.9
 DRIFT_SAMPLES = 51  # the average that is subtracted for `wave`: -3 dB at 1.2 Hz
 SMOOTH_SAMPLES = 5  # and the one that smooths it: nothing left at 20 Hz, where muscle noise begins
 GROUP = 4  # blocks that may come at once
@@ -38,19 +40,17 @@ class Filters:
     def __init__(self, columns: Sequence[int]) -> None:
         """Prepare; columns: which of the twelve leads."""
         self._columns = np.array(columns)
-        self._matrix = _matrix()
+        self._wavelets, self._wave = _wavelet_matrix(), np.ascontiguousarray(_toeplitz(_wave()).T)
         self._signal = np.zeros((KEPT + ROOM_BLOCKS * BLOCK, len(columns)))
         self._end = 0  # rows of it that are filled
-        self._parts = np.zeros((GROUP, 5 * BLOCK, len(columns)))
-        self._stretches: dict[tuple[int, int], FloatArray] = {}
-        self.wave = self._parts[:0, 4 * BLOCK :]
-        """`wave` of the last blocks in microvolts, (n, BLOCK, leads)."""
+        self._parts = np.zeros((GROUP, 4 * BLOCK, len(columns)))
+        self._stretches: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = {}
 
-    def push(self, blocks: FloatArray) -> FloatArray:
-        """Take n blocks (n * BLOCK, 12) in 1/16 microvolt, 1 to GROUP of them.
+    def push(self, blocks: FloatArray, wave: FloatArray) -> FloatArray:
+        """Take n blocks (n * BLOCK, 12) in 1/16 microvolt, 1 to GROUP of them, and write their `wave` in microvolts.
 
-        Returns `high` and below it `low` of each block in microvolts squared, (n, 2 * BLOCK, leads), valid until the
-        next blocks. What was before the first block counts as its first sample.
+        wave: (leads, n * BLOCK), overwritten. Returns `high` and below it `low` of each block in microvolts squared,
+        (n, 2 * BLOCK, leads), valid until the next blocks. What was before the first block counts as its first sample.
         """
         signal, end = self._signal, self._end
         if not end:
@@ -62,21 +62,26 @@ class Filters:
         self._end = end = end + len(blocks)
         blocks.take(self._columns, axis=1, out=signal[end - len(blocks) : end], mode="clip")
         n = len(blocks) // BLOCK
-        parts = np.matmul(self._matrix, self._overlapping(n, end), out=self._parts[:n])
-        self.wave = parts[:, 4 * BLOCK :]
-        squares = parts[:, : 4 * BLOCK]
+        long, short = self._stretches.get((n, end)) or self._overlapping(n, end)
+        np.matmul(long, self._wave, out=wave.reshape(-1, n, BLOCK).transpose(1, 0, 2))  # a view: the last axis is whole
+        squares = np.matmul(self._wavelets, short, out=self._parts[:n])
         np.multiply(squares, squares, out=squares)
         evens = squares[:, : 2 * BLOCK]
         return np.add(evens, squares[:, 2 * BLOCK :], out=evens)
 
-    def _overlapping(self, n: int, end: int) -> FloatArray:
-        """Return what the n blocks before `end` take, (n, 2 * HALF + BLOCK, leads): a view, made once."""
-        if (n, end) not in self._stretches:
-            length = 2 * HALF + BLOCK
-            rows = self._signal[end - length - (n - 1) * BLOCK : end]
-            down, across = rows.strides
-            shape, strides = (n, length, rows.shape[1]), (BLOCK * down, down, across)
-            self._stretches[n, end] = np.lib.stride_tricks.as_strided(rows, shape, strides, writeable=False)
+    def _overlapping(self, n: int, end: int) -> tuple[FloatArray, FloatArray]:
+        """Return what the n blocks before `end` take: `wave` (n, leads, samples), the wavelets (n, samples, leads).
+
+        They are views, which are kept.
+        """
+        rows = self._signal[end - 2 * HALF - n * BLOCK : end]
+        down, across = rows.strides
+        views = []
+        for half in (HALF, SHORT_HALF):
+            middle = rows[HALF - half :]
+            shape, strides = (n, 2 * half + BLOCK, rows.shape[1]), (BLOCK * down, down, across)
+            views.append(np.lib.stride_tricks.as_strided(middle, shape, strides, writeable=False))
+        self._stretches[n, end] = views[0].transpose(0, 2, 1), views[1]
         return self._stretches[n, end]
 
     def last(self, samples: int) -> FloatArray:
@@ -84,24 +89,31 @@ class Filters:
         return self._signal[self._end - samples : self._end]
 
 
-def _matrix() -> FloatArray:
-    """Return the matrix (5 * BLOCK, 2 * HALF + BLOCK) from 1/16 microvolt to microvolt: both wavelets' halves, wave."""
+def _wavelet_matrix() -> FloatArray:
+    """Return the matrix (4 * BLOCK, 2 * SHORT_HALF + BLOCK): the even halves of high and low, then the odd ones."""
     (even, odd), (higher_even, higher_odd) = _wavelet(LOW_HZ, LOW_SIGMA), _wavelet(HIGH_HZ, HIGH_SIGMA)
-    kernels = [higher_even, even, higher_odd, odd, _wave()]
-    matrix = np.zeros((5, BLOCK, 2 * HALF + BLOCK))
-    for part, kernel in zip(matrix, kernels, strict=True):
-        integers = np.rint(kernel * 2**COEFFICIENT_BITS)
-        integers[HALF] -= integers.sum()
-        for row in range(BLOCK):
-            part[row, row : row + 2 * HALF + 1] = integers[::-1]
-    return matrix.reshape(5 * BLOCK, -1) / 2 ** (COEFFICIENT_BITS + FRACTION_BITS)
+    return np.concatenate([_toeplitz(kernel) for kernel in (higher_even, even, higher_odd, odd)])
+
+
+def _toeplitz(kernel: FloatArray) -> FloatArray:
+    """Return the matrix (BLOCK, 2 * half + BLOCK) from 1/16 microvolt to microvolts of a kernel (2 * half + 1,).
+
+    The kernel is rounded, and its sum made zero.
+    """
+    half = len(kernel) // 2
+    integers = np.rint(kernel * 2**COEFFICIENT_BITS)
+    integers[half] -= integers.sum()
+    matrix = np.zeros((BLOCK, 2 * half + BLOCK))
+    for row in range(BLOCK):
+        matrix[row, row : row + 2 * half + 1] = integers[::-1]
+    return matrix / 2 ** (COEFFICIENT_BITS + FRACTION_BITS)
 
 
 def _wavelet(hz: float, sigma: float) -> tuple[FloatArray, FloatArray]:
-    """Return the even and the odd half (2 * HALF + 1,) of a Morlet wavelet without mean, gain 1 at its centre."""
-    seconds = np.arange(-HALF, HALF + 1) / 100
+    """Return the even and the odd half (2 * SHORT_HALF + 1,) of a Morlet wavelet without mean, gain 1 at its centre."""
+    seconds = np.arange(-SHORT_HALF, SHORT_HALF + 1) / 100
     bell = np.exp(-np.square(seconds / sigma) / 2)
-    bell[np.abs(seconds) > 3.1 * sigma] = 0
+    bell[np.abs(seconds) > EDGE_SIGMAS * sigma] = 0
     even = np.cos(2 * np.pi * hz * seconds) * bell
     even -= bell * even.sum() / bell.sum()
     odd = np.sin(2 * np.pi * hz * seconds) * bell

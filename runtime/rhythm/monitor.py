@@ -7,7 +7,7 @@ A function of its blocks: no clock, thread or I/O. The alert machine is the mode
 refractory times mean the same for both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -119,7 +119,7 @@ class RhythmMonitor:
         told three blocks late: they would be faster than 300 a minute.)
         """
         settings, rate = self._settings, self._rate
-        if not self._calm or self._machine.active or self._blind or not self._readable.well or rate.last is None:
+        if not self._calm or not self._machine.idle or self._blind or not self._readable.well or rate.last is None:
             return False
         if self._fibrillation.suspected or rate.ventricular_run() or self._detector.learning:
             return False
@@ -170,8 +170,7 @@ class RhythmMonitor:
                 withdrawn = withdrawn + self.withdrawn
             self.beats, self.withdrawn = beats, withdrawn
             return alerts
-        squares = self._filters.push(blocks)
-        self._wave.append(self._filters.wave)
+        squares = self._filters.push(blocks, self._wave.extend(len(blocks)))
         readable = self._readable
         if not (clean and readable.well):
             readable.push(self._filters, invalid)
@@ -204,8 +203,7 @@ class RhythmMonitor:
         strength, upper, lower = joined[:BLOCK], joined[BLOCK : 2 * BLOCK], joined[2 * BLOCK :]
         beats = self._detector.push(strength, upper, lower, trust_wide)
         if beats:
-            voices = tuple(w and v for w, v in zip(watched, self._voting.voices, strict=True))
-            self._take_beats(beats, voices, later)
+            self._take_beats(beats, self._voting.voices, later)
             self._calm = False
         if unlearned and not self._detector.learning:  # beats before this were learned from and not told
             self._watched_since = self._time(self._end)
@@ -216,11 +214,14 @@ class RhythmMonitor:
         all_flat = self._readable.all_flat
         if all_flat and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
             self._watched_since = self._time(self._end)
-        found = {} if self._calm and self._stays_calm() else findings(self._seen(), self._rate, self._settings)
+        if self._calm and self._stays_calm():
+            found: Mapping[str, float] = {}
+        else:
+            found = findings(self._seen(), self._rate, self._settings)
+            self._relearn()
         self._calm = not found
         self._asystole = "Asystole" in found
-        self._relearn()
-        if not found and not self._machine.active:
+        if not found and self._machine.idle:
             return []
         probabilities = np.array([float(rule.abbreviation in found) for rule in RULES])
         onsets = {label: max(0.0, onset - self._time(self._end + HALF) + time) for label, onset in found.items()}
@@ -261,10 +262,14 @@ class RhythmMonitor:
             self._beating = True
 
     def _stays_calm(self) -> bool:
-        """Return whether nothing can be found, given that nothing was before and that no beat has come since."""
-        quiet_since = max(self._rate.last or 0.0, self._watched_since)
-        quiet = self._time(self._detector.searched) - quiet_since
-        return quiet < self._settings.pause_s and not self._fibrillation.present
+        """Return whether nothing can be found, given that nothing was before and that no beat has come since.
+
+        Nor is there a reason to learn anew, since the longest pause is shorter than RELEARN_SECONDS.
+        """
+        last = self._rate.last
+        if last is None or self._fibrillation.present:
+            return False
+        return self._time(self._detector.searched) - max(last, self._watched_since) < self._settings.pause_s
 
     def _seen(self) -> Seen:
         detector = self._detector

@@ -18,8 +18,7 @@ class Rate:
     def __init__(self) -> None:
         """Start without a beat."""
         self._beats: deque[tuple[float, bool]] = deque(maxlen=LONGEST_MEMORY)  # newest first: time, ventricular
-        self._known: dict[int, tuple[float, float, float] | None] = {}  # answers of `over` since the last change
-        self._run: int | None = None  # and of `ventricular_run`
+        self._run: int | None = None  # answer of `ventricular_run` since the last change
         self.last: float | None = None
         """Time of the last beat."""
 
@@ -46,7 +45,6 @@ class Rate:
         self._changed()
 
     def _changed(self) -> None:
-        self._known.clear()
         self._run = None
         self.last = self._beats[0][0] if self._beats else None
 
@@ -63,21 +61,17 @@ class Rate:
         mean = (newest - oldest) / n
         return 60 / mean if now - newest <= 1.5 * mean else 60 * (n + 1) / (now - oldest)
 
-    def over(self, beats: int) -> tuple[float, float, float] | None:
-        """Return mean rate, rate of the median interval, and time of the first of the last `beats` beats.
-
-        None for fewer beats.
-        """
-        if beats not in self._known:
-            self._known[beats] = self._count(beats)
-        return self._known[beats]
-
-    def _count(self, beats: int) -> tuple[float, float, float] | None:
+    def over(self, beats: int) -> tuple[float, float] | None:
+        """Return the mean rate over the last `beats` beats and the time of the first of them; None for fewer beats."""
         if len(self._beats) < beats:
             return None
+        first = self._beats[beats - 1][0]
+        return 60 * (beats - 1) / (self._beats[0][0] - first), first
+
+    def median_over(self, beats: int) -> float:
+        """Return the rate of the median interval of the last `beats` beats, which there must be."""
         times = [time for time, _ in islice(self._beats, beats)]
-        intervals = [later - earlier for later, earlier in pairwise(times)]
-        return 60 * len(intervals) / sum(intervals), 60 / median(intervals), times[-1]
+        return 60 / median([later - earlier for later, earlier in pairwise(times)])
 
     def irregularity(self) -> float | None:
         """Return how irregular the beats are, None while that is not known; see `regularity`."""

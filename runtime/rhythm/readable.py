@@ -34,7 +34,7 @@ class Readable:
 
         Not needed while `well`, for blocks without an invalid sample.
         """
-        spans = _spans(filters.last(BLOCK))
+        spans: list[float] = _spans(filters.last(BLOCK)).tolist()
         off: list[bool] = np.logical_or.reduce(invalid[:, self._columns]).tolist()
         self._valid = [0 if gone else n + 1 for n, gone in zip(self._valid, off, strict=True)]
         self._still = [0 if span >= FLAT else n + 1 for n, span in zip(self._still, spans, strict=True)]
@@ -43,8 +43,8 @@ class Readable:
     def look(self, filters: Filters) -> None:
         """Look for flat lines in the last second, at the end of a group of blocks, while `well`."""
         spans = _spans(filters.last(FLAT_BLOCKS * BLOCK)[::LOOK_STEP])
-        if min(spans) < FLAT:
-            self._still = [0 if span >= FLAT else FLAT_BLOCKS for span in spans]
+        if np.minimum.reduce(spans) < FLAT:
+            self._still = [0 if span >= FLAT else FLAT_BLOCKS for span in spans.tolist()]
             self._judge()
 
     def _judge(self) -> None:
@@ -62,7 +62,7 @@ class Readable:
         """Share of the leads that can be read and move."""
 
 
-def _spans(signal: FloatArray) -> list[float]:
+def _spans(signal: FloatArray) -> FloatArray:
     """Return how far each column of (samples, leads) goes."""
-    spans: list[float] = (np.maximum.reduce(signal) - np.minimum.reduce(signal)).tolist()
+    spans: FloatArray = np.maximum.reduce(signal) - np.minimum.reduce(signal)
     return spans

@@ -1,4 +1,4 @@
-"""The last samples of some leads, held so that new blocks cost one small copy."""
+"""The last samples of some leads, held so that new ones are written once, where they stay."""
 
 import numpy as np
 
@@ -16,24 +16,19 @@ class Rolling:
         self._data = np.zeros((leads, length + ROOM))
         self._length = self._end = length
 
-    def append(self, blocks: FloatArray) -> None:
-        """Take the newest blocks (n, BLOCK, leads), n at most 32."""
-        n = len(blocks)
-        end = self._end + n * BLOCK
-        if end > self._data.shape[1]:
-            self._data[:, : self._length] = self._data[:, self._end - self._length : self._end]
-            end = self._length + n * BLOCK
-        self._end = end
-        fresh = self._data[:, end - n * BLOCK : end]
-        if n == 1:
-            fresh[:] = blocks[0].T
-        else:
-            fresh.reshape(-1, n, BLOCK)[:] = blocks.transpose(2, 0, 1)  # a view: the last axis is contiguous
+    def extend(self, samples: int) -> FloatArray:
+        """Go on by so many samples, ROOM at most, and return the view (leads, samples) to write them into."""
+        data, start = self._data, self._end
+        if start + samples > data.shape[1]:
+            data[:, : self._length] = data[:, start - self._length : start]
+            start = self._length
+        self._end = start + samples
+        return data[:, start : start + samples]
 
     def last(self, samples: int, before: int = 0) -> FloatArray:
         """Return a view (leads, samples) that ends `before` samples before the newest, within `length`.
 
-        It is valid until the next block.
+        It is valid until the next samples.
         """
         end = self._end - before
         return self._data[:, end - samples : end]

@@ -73,12 +73,17 @@ def findings(seen: Seen, rate: Rate, settings: RuleSettings) -> Mapping[str, flo
         return found
     n = settings.ventricular_beats
     if rate.ventricular_run() >= n and (run := rate.over(n)) and run[0] > settings.ventricular_bpm:
-        found["VT"] = run[2]
+        found["VT"] = run[1]
     slow = rate.over(settings.brady_beats)
     # The median too: one pause is no bradycardia. Nor are the beats around a fibrillation.
-    if slow and max(slow[:2]) < settings.brady_bpm and slow[2] > seen.fibrillated:
-        found["ExtremeBrady"] = slow[2]
+    if (
+        slow
+        and slow[0] < settings.brady_bpm
+        and slow[1] > seen.fibrillated
+        and rate.median_over(settings.brady_beats) < settings.brady_bpm
+    ):
+        found["ExtremeBrady"] = slow[1]
     fast = rate.over(settings.tachy_beats)
     if fast and fast[0] > settings.tachy_bpm:
-        found["ExtremeTachy"] = fast[2]
+        found["ExtremeTachy"] = fast[1]
     return found

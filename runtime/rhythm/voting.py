@@ -5,8 +5,6 @@ so that one lead's artifact stays one voice, and weighted by the square of its r
 becomes noisy loses its voice within a second or two; one that is off or flat has none.
 """
 
-from functools import lru_cache
-
 import numpy as np
 
 from ..filters import BLOCK
@@ -21,6 +19,7 @@ LOOK_BACK = 200  # samples in which a beating heart shows, and that the backgrou
 ACTIVE, SILENT = 0.5, 0.25
 WEIGH_BLOCKS = 2  # from one weighing of the leads to the next: half a second
 QUIETEST = 0.1  # background of a clean lead against its beats; a quieter one is no better
+LOUDEST_VOICE = 1 / (QUIETEST * QUIETEST)
 LEVEL_BEATS = 8  # time constant of a lead's beat height, as long as the detector's memory
 LOWEST_LEVEL = 35.0  # microvolts of strength: a QRS complex of about 0.15 mV; noise of electrodes stays below
 
@@ -28,16 +27,23 @@ _MEAN = np.full(LOOK_BACK, 1 / LOOK_BACK)
 
 
 class Voting:
-    """Follows the beat height and the background of each lead, and joins them."""
+    """Follows the beat height and the background of each lead, and joins them.
+
+    What there is of each lead but its samples is a list of plain numbers: for eight of them that is quicker than NumPy.
+    """
 
     def __init__(self, leads: int) -> None:
         """Start without knowing any lead."""
-        self._level = np.full(leads, LOWEST_LEVEL)
+        self._level = [LOWEST_LEVEL] * leads
+        self._weights = [0.0] * leads
         self._weight = np.zeros(leads)
-        self._limit = LOUDEST * self._level
+        self._limit = np.full(leads, LOUDEST * LOWEST_LEVEL)
         self._usable: tuple[bool, ...] = (False,) * leads
         self._history = Rolling(leads, HISTORY + GROUP * BLOCK)
-        self._room = self._views = np.zeros((GROUP, 3 * BLOCK, leads))
+        self._parts = np.zeros((3, GROUP * BLOCK, leads))
+        self._fresh = 0  # samples of it that came last
+        self._limited = np.zeros((3, BLOCK, leads))
+        self._rows = self._limited.reshape(3 * BLOCK, leads)
         self._end = 0  # samples joined so far
         self._later = 0  # samples that came at once with them and are not joined yet
 
@@ -47,12 +53,15 @@ class Voting:
         The strength is their geometric mean, about 1 at a beat; the upper half is the envelope at 18 Hz, which T waves
         lack, the lower that at 9 Hz, which wide beats have.
         """
-        views = self._views = self._room[: len(squares)]
-        strength = views[:, :BLOCK]
-        np.sqrt(squares, out=views[:, BLOCK:])
-        np.multiply(views[:, BLOCK : 2 * BLOCK], views[:, 2 * BLOCK :], out=strength)
+        n, _, leads = squares.shape
+        self._fresh = n * BLOCK
+        parts = self._parts[:, : self._fresh]
+        strength, upper, lower = parts
+        by_block = squares.reshape(n, 2, BLOCK, leads).transpose(1, 0, 2, 3)
+        np.sqrt(by_block, out=parts[1:].reshape(2, n, BLOCK, leads))
+        np.multiply(upper, lower, out=strength)
         np.sqrt(strength, out=strength)
-        self._history.append(strength)
+        self._history.extend(self._fresh)[:] = strength.T
 
     def skip(self, samples: int) -> None:
         """Let samples go by that no lead can be read in."""
@@ -64,41 +73,53 @@ class Voting:
         block: which of those that came last; each once, in order. usable: leads that may have a voice. learning: no
         beat is known yet; a lead's level is then the highest that it had.
         """
-        views = self._views[block]
-        self._later = (len(self._views) - 1 - block) * BLOCK
+        start = block * BLOCK
+        parts = self._parts[:, start : start + BLOCK]
+        self._later = self._fresh - start - BLOCK
         self._end += BLOCK
         if learning:
-            np.maximum(self._level, np.maximum.reduce(views[:BLOCK]), out=self._level)
+            highest: list[float] = np.maximum.reduce(parts[0]).tolist()
+            self._level = [max(level, top) for level, top in zip(self._level, highest, strict=True)]
         if learning or self._end % (WEIGH_BLOCKS * BLOCK) == 0 or usable != self._usable:
             self._weigh(usable)
-        joined: list[float] = np.minimum(views, self._limit, out=views).dot(self._weight).tolist()
+        np.minimum(parts, self._limit, out=self._limited)
+        joined: list[float] = self._rows.dot(self._weight).tolist()
         return joined
 
     def _weigh(self, usable: tuple[bool, ...]) -> None:
         """Give each usable lead its weight, which also divides by its level."""
         recent = self._history.last(LOOK_BACK, self._later)
-        level = self._level
-        ratio = recent.dot(_MEAN)
-        ratio /= level
-        np.maximum(ratio, QUIETEST, out=ratio)
-        ratio *= ratio
-        weight = _numbers(usable) / ratio
-        activity: list[float] = (np.maximum.reduce(recent, axis=1) / level).tolist()
-        if min(activity) <= SILENT and any(u and a > ACTIVE for u, a in zip(usable, activity, strict=True)):
-            weight *= [a > SILENT for a in activity]
+        means: list[float] = recent.dot(_MEAN).tolist()
+        activity: list[float] = np.maximum.reduce(recent, axis=1).tolist()
+        weights = []
+        total, silent, active = 0.0, False, False
+        for mean, highest, level, there in zip(means, activity, self._level, usable, strict=True):
+            ratio = mean / level
+            weight = (1.0 / (ratio * ratio) if ratio > QUIETEST else LOUDEST_VOICE) if there else 0.0
+            weights.append(weight)
+            total += weight
+            silent = silent or highest <= SILENT * level
+            active = active or (there and highest > ACTIVE * level)
+        if silent and active:
+            weights = [
+                w if highest > SILENT * level else 0.0
+                for w, highest, level in zip(weights, activity, self._level, strict=True)
+            ]
+            total = sum(weights)
+        total = max(total, 1.0)
         self._usable = usable
-        self._limit = LOUDEST * level
-        weight /= max(float(np.add.reduce(weight)), 1.0) * level
-        self._weight = weight
+        self._weights = [w / (total * level) for w, level in zip(weights, self._level, strict=True)]
+        self._weight = np.array(self._weights)
+        self._limit = np.array([LOUDEST * level for level in self._level])
 
     @property
-    def voices(self) -> list[bool]:
+    def voices(self) -> tuple[bool, ...]:
         """Leads that have a voice now."""
-        return [weight > 0 for weight in self._weight.tolist()]
+        return tuple([weight > 0 for weight in self._weights])
 
     def relearn(self) -> None:
         """Forget how high beats stand."""
-        self._level[:] = LOWEST_LEVEL
+        self._level = [LOWEST_LEVEL] * len(self._level)
 
     def beat(self, sample: int, usable: tuple[bool, ...]) -> None:
         """Learn from a beat at `sample` how high beats stand in each usable lead."""
@@ -107,15 +128,8 @@ class Voting:
             return
         around = min(place + 6, HISTORY)
         recent = self._history.last(around - place + 5, self._later + HISTORY - around)
-        level = self._level
-        step = np.minimum(np.maximum.reduce(recent, axis=1), 2 * level)
-        step -= level
-        step *= _numbers(usable)
-        level += step / LEVEL_BEATS
-        np.maximum(level, LOWEST_LEVEL, out=level)
-
-
-@lru_cache(maxsize=256)
-def _numbers(usable: tuple[bool, ...]) -> FloatArray:
-    """Return 1 for each lead that is usable and 0 for the others, (leads,)."""
-    return np.array(usable, dtype=np.float64)
+        highest: list[float] = np.maximum.reduce(recent, axis=1).tolist()
+        self._level = [
+            max(level + (min(top, 2 * level) - level) / LEVEL_BEATS, LOWEST_LEVEL) if there else level
+            for level, top, there in zip(self._level, highest, usable, strict=True)
+        ]
