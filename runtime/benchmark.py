@@ -35,6 +35,7 @@ from .bundle import Bundle
 from .conditioning import Conditioner, condition
 from .engine import Engine
 from .events import Event, stamp, to_json
+from .lead_events import lead_names
 from .machine import Machine, describe
 from .policy import Policy, load_policy
 from .quality import Quality
@@ -209,7 +210,7 @@ def measure_stages(
             for hop in window.push(conditioned):
                 lap.end("spectrogram")
                 quality.push(hop.signal, hop.invalid)
-                leads = tuple(np.array(contract.leads)[quality.usable])
+                leads = lead_names(quality.usable)
                 score = quality.score
                 lap.end("quality")
                 logits = backend.logits(window.signal, window.spectrogram)

@@ -36,10 +36,10 @@ class Bridge:
 
         A sample at the converter's end of scale says nothing of the heart and counts as invalid.
         """
-        if counts.max() >= COUNT_LIMIT or counts.min() <= -COUNT_LIMIT:
+        if np.maximum.reduce(counts, axis=None) >= COUNT_LIMIT or np.minimum.reduce(counts, axis=None) <= -COUNT_LIMIT:
             rail = np.abs(counts) >= COUNT_LIMIT
             invalid = rail if invalid is None else invalid | rail
-        bad = invalid if invalid is not None and invalid.any() else None
+        bad = invalid if invalid is not None and np.count_nonzero(invalid) else None
         if bad is not None:
             self.invalid_samples += int(np.count_nonzero(bad))
         elif not self._any_off:

@@ -14,17 +14,17 @@ constant, which makes a 10 s record 10 s long after conditioning and starts a st
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from math import ceil, floor
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.leads import LEADS, derivation, present
-from ecg_edge.firmware_bridge.recording import Recording
+from ecg_edge.firmware_bridge.recording import COUNT_LIMIT, Recording
 
-from .bridge import Bridge
+from .bridge import REBASE_LIMIT, Bridge
 from .contact import Contact
 from .contract import Contract
 from .filters import BLOCK, COEFFICIENT_BITS, FRACTION_BITS, KERNEL_SECONDS, highpass_matrix, resampling_matrix
@@ -42,8 +42,7 @@ _ALL_VALID = np.zeros((GROUP * BLOCK, len(LEADS)), dtype=np.bool_)
 _ALL_VALID.flags.writeable = False  # shared by every stretch without an invalid sample
 
 
-@dataclass(frozen=True)
-class Conditioned:
+class Conditioned(NamedTuple):
     """A stretch of conditioned signal, and the resampled signal that has become known meanwhile.
 
     The high-pass looks 1.27 s ahead and works on a second at a time, so the two are of different stretches of time.
@@ -53,11 +52,11 @@ class Conditioned:
     """(samples, 12) at the model rate, 1 LSB = 1 microvolt; leads that are not there are zero."""
     invalid: npt.NDArray[np.bool_]
     """(samples, 12): True where the electrode was off or the sample lost; the signal then holds its last value."""
-    fast: npt.NDArray[np.float64] = field(default_factory=lambda: _NO_FAST)
+    fast: npt.NDArray[np.float64] = _NO_FAST
     """(whole blocks, 12) at the model rate in 1/16 microvolt, integers: before the high-pass, with the electrodes'
     offset; only from an eager conditioner. The stream's first block starts `lead_in` samples before the signal; at its
     end what would lie behind the signal is left out."""
-    fast_invalid: npt.NDArray[np.bool_] = field(default_factory=lambda: _ALL_VALID[:0])
+    fast_invalid: npt.NDArray[np.bool_] = _ALL_VALID[:0]
     """(whole blocks, 12): as `invalid`, for `fast`."""
 
 
@@ -111,9 +110,11 @@ class Conditioner:
         }
         self._highpass = highpass_matrix(contract.highpass_boxcar)
         self._derive = self._derivation.T * 2.0 ** (FRACTION_BITS - COEFFICIENT_BITS)  # to 1/32 LSB; exact in binary
+        self._may_saturate = self._largest() > SIXTEENTHS_LIMIT
 
         self._fast = self._eager = eager
         channels = len(leads)
+        self._steps: dict[tuple[int, int], _Step] = {}
         self._aim(0)  # the next block; block b starts at model sample b * BLOCK - lead_in
         self._grouped = 0  # blocks of the next group that are resampled
         self._past = self._half - 1 - self._block_start(0) // contract.rate  # samples before the first that it needs
@@ -151,7 +152,7 @@ class Conditioner:
         self.samples_in += len(counts)
         self._waiting.append((counts.copy(), None if invalid is None else invalid.copy()))
         self._waiting_frames += len(counts)
-        if (self._filled if self._begun else self._past) + self._waiting_frames < self._needed:
+        if (self._filled if self._begun else self._past) + self._waiting_frames < self._step.needed:
             return _NOTHING  # small chunks cost a copy each; the work is done once a block
         return self._take_waiting()
 
@@ -172,13 +173,16 @@ class Conditioner:
 
     def _take_waiting(self) -> Conditioned:
         """Work on the chunks that were put aside."""
-        waiting, self._waiting, self._waiting_frames = self._waiting, [], 0
-        if not any(len(counts) for counts, _ in waiting):
+        waiting, frames = self._waiting, self._waiting_frames
+        self._waiting, self._waiting_frames = [], 0
+        if not frames:
             return _NOTHING
-        counts = np.concatenate([c for c, _ in waiting])
-        marks = [np.zeros(c.shape, dtype=np.bool_) if m is None else m for c, m in waiting]
-        clean = all(m is None for _, m in waiting)
-        return self._push(*self._bridge.join(counts, None if clean else np.concatenate(marks)))
+        counts, marks = waiting[0]
+        if len(waiting) > 1:
+            counts = np.concatenate([c for c, _ in waiting])
+            if any([m is not None for _, m in waiting]):
+                marks = np.concatenate([np.zeros(c.shape, dtype=np.bool_) if m is None else m for c, m in waiting])
+        return self._push(*self._bridge.join(counts, marks))
 
     def _push(self, counts: npt.NDArray[np.integer], invalid: npt.NDArray[np.bool_] | None) -> Conditioned:
         if not self._begun:
@@ -198,7 +202,7 @@ class Conditioner:
                 self._input_invalid[self._filled : end] = False
             self._filled = end
             taken += piece
-            while self._filled >= self._needed:
+            while self._filled >= self._step.needed:
                 parts.append(self._work_step())
         return _stack(parts)
 
@@ -217,11 +221,14 @@ class Conditioner:
         self._block = block
         left = GROUP - (block - (self.lead_in + self.delay_samples) // BLOCK) % GROUP  # the first group is shorter
         self._blocks = 1 if self._eager else left
-        first = self._block_start(block) // self._model_rate
-        starts = [self._block_start(b) for b in range(block, block + self._blocks + 1)]
-        self._offsets = [start // self._model_rate - first for start in starts]
-        self._matrices = [self._resample[start % self._model_rate] for start in starts[:-1]]
-        self._needed = self._offsets[-2] + self._matrices[-1].shape[1]
+        start = self._block_start(block)
+        key = (start % self._model_rate, self._blocks)
+        if key not in self._steps:
+            starts = [key[0] + k * BLOCK * self._rate for k in range(self._blocks + 1)]
+            offsets = tuple(start // self._model_rate for start in starts)
+            matrices = tuple(self._resample[start % self._model_rate] for start in starts[:-1])
+            self._steps[key] = _Step(offsets, matrices, offsets[-2] + matrices[-1].shape[1])
+        self._step = self._steps[key]
 
     def _work_step(self) -> Conditioned:
         """Resample the blocks of the next step; where they complete a group, take that through the high-pass."""
@@ -231,7 +238,7 @@ class Conditioner:
         place = 2 * self.delay_samples + self._grouped * BLOCK
         self._sixteenths[place : place + len(fresh)] = fresh
         fresh_invalid = self._take_mask(len(fresh))
-        dropped = self._offsets[-1]
+        dropped = self._step.offsets[-1]
         self.contact.add(self._input[:dropped], self._input_invalid[:dropped] if self._any_invalid else None)
         self._drop_input(dropped)
         self._grouped += self._blocks
@@ -260,7 +267,7 @@ class Conditioner:
 
         rows = min(n, most)
         signal, invalid = microvolts.reshape(n, len(LEADS))[n - rows :], invalid[n - rows :]
-        if rows and (signal.max() > 32767 or signal.min() < -32767):
+        if rows and _beyond(signal, 32767):
             self.saturated += int(np.count_nonzero(np.abs(signal[: self._total - self.samples_out]) > 32767))
             np.clip(signal, -32767, 32767, out=signal)
         self.samples_out += rows
@@ -268,10 +275,11 @@ class Conditioner:
 
     def _resampled(self) -> npt.NDArray[np.float64]:
         """Return the channels (samples, channels) of the step at the model rate, in LSB x 2**20."""
-        if self._offsets[-1] == self._offsets[1] * self._blocks and self._matrices[0] is self._matrices[-1]:
-            windows = self._stretches(self._input, self._blocks, self._matrices[0].shape[1], self._offsets[1])
-            return (self._matrices[0] @ windows).reshape(self._blocks * BLOCK, -1)
-        pairs = zip(self._matrices, self._offsets, strict=False)  # the last offset is the next step's
+        offsets, matrices, _ = self._step
+        if offsets[-1] == offsets[1] * self._blocks and matrices[0] is matrices[-1]:
+            windows = self._stretches(self._input, self._blocks, matrices[0].shape[1], offsets[1])
+            return np.matmul(matrices[0], windows).reshape(self._blocks * BLOCK, -1)
+        pairs = zip(matrices, offsets, strict=False)  # the last offset is the next step's
         return np.concatenate([matrix @ self._input[o : o + matrix.shape[1]] for matrix, o in pairs])
 
     def _stretches(self, rows: npt.NDArray[np.float64], count: int, length: int, step: int) -> npt.NDArray[np.float64]:
@@ -306,10 +314,17 @@ class Conditioner:
             scaled += PV_PER_THIRTYSECOND // 2
             scaled //= PV_PER_THIRTYSECOND
             fine = scaled.astype(np.float64)
-        if fine.max() > SIXTEENTHS_LIMIT or fine.min() < -SIXTEENTHS_LIMIT:
+        if self._may_saturate and _beyond(fine, SIXTEENTHS_LIMIT):
             self.saturated += int(np.count_nonzero(np.abs(fine) > SIXTEENTHS_LIMIT))
             np.clip(fine, -SIXTEENTHS_LIMIT, SIXTEENTHS_LIMIT, out=fine)
         return fine
+
+    def _largest(self) -> float:
+        """Return a limit in 1/16 microvolt that no sample can pass before the high-pass, whatever the counts are."""
+        counts = COUNT_LIMIT + REBASE_LIMIT  # what a bridged sample may be off zero
+        gain = max(np.abs(matrix).sum(axis=1).max() for matrix in self._resample.values())
+        thirtyseconds = counts * gain * np.abs(self._derive).sum(axis=0).max() + 1
+        return float(thirtyseconds * self._pv / PV_PER_THIRTYSECOND + 1)
 
     def _take_mask(self, n: int) -> npt.NDArray[np.bool_]:
         """Put the invalid flags of the step's n samples with those of its group, and return them."""
@@ -337,6 +352,22 @@ class Conditioner:
         self._mask[self.delay_samples :] = False
         self._mask_set = bool(self._mask.any())
         return leaving
+
+
+class _Step(NamedTuple):
+    """What the blocks of one step are made of, by how their first output lies between two inputs."""
+
+    offsets: tuple[int, ...]
+    """First input of each block and of the next step, counted from the first of all."""
+    matrices: tuple[npt.NDArray[np.float64], ...]
+    """Resampling matrix of each block."""
+    needed: int
+    """Inputs that there must be."""
+
+
+def _beyond(values: npt.NDArray[np.float64], limit: float) -> bool:
+    """Return whether a value is further from zero than `limit`."""
+    return bool(np.maximum.reduce(values, axis=None) > limit or np.minimum.reduce(values, axis=None) < -limit)
 
 
 def _overlapping(rows: npt.NDArray[np.float64], count: int, length: int, step: int) -> npt.NDArray[np.float64]:

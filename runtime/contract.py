@@ -7,6 +7,7 @@ integers that the front end computes changes the contract, and so its hash.
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, Self
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
@@ -56,17 +57,17 @@ class Contract:
     log_floor_octave: int = 4
     """log2 of the power (microvolts squared, summed as the Hann frame sums it) that maps to step 0."""
 
-    @property
+    @cached_property
     def window(self) -> int:
         """Samples of a window."""
         return self.window_seconds * self.rate
 
-    @property
+    @cached_property
     def hop(self) -> int:
         """Samples from one window to the next."""
         return self.hop_seconds * self.rate
 
-    @property
+    @cached_property
     def frames(self) -> int:
         """STFT frames that lie wholly within a window."""
         return (self.window - self.stft_length) // self.stft_hop + 1

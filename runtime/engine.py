@@ -163,6 +163,8 @@ class Engine:
         """
         conditioned = self._conditioner.push(counts, invalid)
         self._lap("front_end")
+        if not len(conditioned.fast) and not len(conditioned.signal):
+            return []
         return self._take(conditioned, at)
 
     def gap(self, frames: int, at: float = 0.0) -> list[Event]:
@@ -269,16 +271,17 @@ class Engine:
         if rhythm is None:
             return self._hops(conditioned, at)
         events: list[Event] = []
-        taken = 0
-        start, delay = 0, self._conditioner.delay_samples
-        while start < len(conditioned.fast):
+        fast, rate, delay = conditioned.fast, self._contract.rate, self._conditioner.delay_samples
+        taken, start = 0, 0
+        while start < len(fast):
             left = GROUP_SAMPLES - (self._fast_end - delay) % GROUP_SAMPLES
-            n = left if rhythm.calm and len(conditioned.fast) - start >= left else BLOCK
+            n = left if rhythm.calm and len(fast) - start >= left else BLOCK
             part = slice(start, start + n)
             first, start, self._fast_end = self._fast_end + BLOCK, start + n, self._fast_end + n
-            times = [self._time(end / self._contract.rate) for end in range(first, self._fast_end + 1, BLOCK)]
-            blocks, invalid = conditioned.fast[part], conditioned.fast_invalid[part]
-            events += self._feed.push(blocks, invalid, times, self._jumped, group_ends=n == left)
+            times = [self._time(end / rate) for end in range(first, self._fast_end + 1, BLOCK)]
+            events += self._feed.push(
+                fast[part], conditioned.fast_invalid[part], times, self._jumped, group_ends=n == left
+            )
             self._lap("rules")
             if n == left and self._fast_end > delay:
                 events += self._window_takes(conditioned, taken, taken + GROUP_SAMPLES, at)
@@ -286,7 +289,8 @@ class Engine:
         self._conditioner.hasten(not rhythm.calm)
         if taken < len(conditioned.signal):  # the end of the stream, within a group
             events += self._feed.flush(self._jumped)
-        return events + self._window_takes(conditioned, taken, len(conditioned.signal), at)
+            events += self._window_takes(conditioned, taken, len(conditioned.signal), at)
+        return events
 
     def _window_takes(self, conditioned: Conditioned, start: int, stop: int, at: float) -> list[Event]:
         if start >= len(conditioned.signal):
@@ -294,8 +298,9 @@ class Engine:
         return self._hops(Conditioned(conditioned.signal[start:stop], conditioned.invalid[start:stop]), at)
 
     def _hops(self, conditioned: Conditioned, at: float) -> list[Event]:
-        hops = self._window.push(conditioned) if len(conditioned.signal) else ()
-        events = [event for hop in hops for event in self._hop(hop, at)]
+        events: list[Event] = []
+        for hop in self._window.push(conditioned):
+            events += self._hop(hop, at)
         self._lap("front_end")
         return events
 
@@ -306,7 +311,7 @@ class Engine:
         if hop.end < self._contract.window:
             return events
         usable = self._quality.usable
-        events += self._tell_nothing_usable(not usable.any(), time)
+        events += self._tell_nothing_usable(not np.count_nonzero(usable), time)
         number = hop.end // self._contract.hop
         if hop.end <= self._skip_to:
             self._skipping += 1
@@ -340,8 +345,9 @@ class Engine:
         """Return the events of one window, the model's answer and its consequences."""
         events: list[Event] = []
         answer = None
-        if usable.any():
-            if not usable.all():
+        usable_leads = np.count_nonzero(usable)
+        if usable_leads:
+            if usable_leads < len(usable):
                 signal, spectrogram = signal.copy(), spectrogram.copy()
                 signal[~usable] = 0
                 spectrogram[~usable] = 0
@@ -349,7 +355,7 @@ class Engine:
             backend = self._light.backend if self._light and self._one_branch else self._backend
             logits = backend.logits(signal, spectrogram)
             self._lap("inference")
-            failing = not np.isfinite(logits).all()
+            failing = np.count_nonzero(np.isfinite(logits)) < logits.size
             if failing != self._model_failing:
                 self._model_failing = failing
                 text = (
