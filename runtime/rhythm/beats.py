@@ -24,6 +24,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 REFRACTORY = 20  # samples (200 ms): no ventricle beats again sooner
+NEVER = 1000  # samples: longer ago than anything that counts
+RISE = 6  # samples before a peak, and one after it, among which its frequencies are highest
+HELD = 12  # samples kept from before the newest: a peak may be the last of them
 T_WAVE_WITHIN = 36  # samples (360 ms) after a beat in which a peak may be its T wave (Hamilton 2002)
 T_WAVE_SHARE = 0.55  # of the beat's upper frequencies; a peak with less of them is one
 P_WAVE_WITHIN = 28  # samples before a beat in which a lower peak may have been its P wave
@@ -90,7 +93,7 @@ class BeatDetector:
         self._before = (0.0, 0.0)
         self._pending: _Peak | None = None
         self._missed: _Peak | None = None
-        self._recent = ([0.0] * 12, [0.0] * 12)  # upper and lower frequencies of the last samples
+        self._recent = ([0.0] * HELD, [0.0] * HELD)  # upper and lower frequencies of the last samples
 
     @property
     def learning(self) -> bool:
@@ -135,26 +138,28 @@ class BeatDetector:
         before, last = self._before
         uppers, lowers = self._recent[0] + upper, self._recent[1] + lower
         pending, end = self._pending, self.end
-        k = 0
+        sample, height = (pending.sample, pending.height) if pending is not None else (end - NEVER, 0.0)
+        k = end - 1  # the sample before this one
         for value in strength:
-            if last > before and last >= value:  # a peak at the sample before this one
-                sample = end + k - 1
-                settled = pending is not None and sample - pending.sample >= REFRACTORY
-                if pending is not None and settled:
-                    found += self._judge(pending)
-                if pending is None or settled or last > pending.height:
-                    around = slice(k + 5, k + 13)
-                    pending = _Peak(sample, last, max(uppers[around]), max(lowers[around]))
+            if last > before and last >= value:  # a peak there
+                if k - sample >= REFRACTORY:
+                    if height:
+                        found += self._judge(pending or _peak(sample, height, end, uppers, lowers))
+                    pending, sample, height = None, k, last
+                elif last > height:
+                    pending, sample, height = None, k, last
             before, last = last, value
             k += 1
-        self.end = end = end + k
-        if pending is not None and end - 1 - pending.sample > REFRACTORY:
-            found += self._judge(pending)
-            pending = None
+        if height:
+            pending = pending or _peak(sample, height, end, uppers, lowers)
+            if k - sample > REFRACTORY:
+                found += self._judge(pending)
+                pending = None
+        self.end = k + 1
         self._pending = pending
         self._before = before, last
-        self._recent = uppers[-12:], lowers[-12:]
-        return found + self._search_back(trust_wide)
+        self._recent = uppers[-HELD:], lowers[-HELD:]
+        return found + self._search_back(trust_wide) if self._missed is not None else found
 
     def _judge(self, peak: "_Peak") -> list[Beat]:
         """Return what a peak that is highest within the refractory time gives."""
@@ -230,6 +235,13 @@ class BeatDetector:
             self.noise = min(sum(self._noise) / len(self._noise), NOISE_LIMIT * self.level)
         self._noisiness = min(max((self.noise / self.level - NOISY) / (NOISIER - NOISY), 0.0), 1.0)
         self._threshold = max(self.noise + THRESHOLD * (self.level - self.noise), LOWEST * self.level)
+
+
+def _peak(sample: int, height: float, end: int, uppers: list[float], lowers: list[float]) -> _Peak:
+    """Return a peak with the highest frequencies around it; uppers, lowers: from HELD samples before `end` on."""
+    place = sample - end + HELD
+    around = slice(place - RISE, place + 2)
+    return _Peak(sample, height, max(uppers[around]), max(lowers[around]))
 
 
 def median(values: Sequence[float]) -> float:

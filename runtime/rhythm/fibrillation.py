@@ -14,6 +14,7 @@ ten such measures by Amann et al. 2005 (Biomed Eng Online 4:60) led to the choic
 
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -66,12 +67,10 @@ class Fibrillation:
         self.present = len(votes) == votes.maxlen and yes >= len(votes) - MAY_MISS
         self.suspected = yes > 0
 
-    def look(self, wave: FloatArray, usable: Sequence[bool]) -> None:
+    def look(self, wave: FloatArray, usable: tuple[bool, ...]) -> None:
         """Judge the last WINDOW samples of `wave` (leads, samples); usable: leads that can be read."""
-        chosen = [k for k, there in enumerate(usable) if there][:LEADS_USED]
-        first = chosen[0] if chosen else 0
-        window = wave[first : chosen[-1] + 1 if chosen else 0, -WINDOW::STEP]
-        self.seen = self._most_show_it(window, [k - first for k in chosen])
+        leads, chosen = _chosen(usable)
+        self.seen = self._most_show_it(wave[leads, -WINDOW::STEP], chosen)
         self._votes.append(self.seen)
         self._count()
 
@@ -121,3 +120,10 @@ class Fibrillation:
             return False
         leakage = left / float(np.abs(early).sum() + np.abs(late).sum())
         return concentration - leakage > SCORE
+
+
+@lru_cache(maxsize=256)
+def _chosen(usable: tuple[bool, ...]) -> tuple[slice, list[int]]:
+    """Return the stretch of leads that holds the first LEADS_USED usable ones, and which they are within it."""
+    chosen = [k for k, there in enumerate(usable) if there][:LEADS_USED] or [0]
+    return slice(chosen[0], chosen[-1] + 1), [k - chosen[0] for k in chosen if any(usable)]

@@ -40,6 +40,8 @@ class Shapes:
         self._other: FloatArray | None = None
         self._other_sharpness = 0.0
         self._others: list[int] = []
+        self._rows: FloatArray | None = None  # of `_alike`, and where they stand in a beat
+        self._places: npt.NDArray[np.intp]
         self.correlation = 1.0
         """Of the last beat with the template."""
         self.relative_sharpness = 1.0
@@ -54,16 +56,20 @@ class Shapes:
         place = samples - age
         if place < AROUND + SHIFT or place + AROUND + SHIFT >= samples or not any(usable):
             return False
-        mask = _mask(usable)
-        wide = wave[:, place - AROUND - SHIFT : place + AROUND + SHIFT + 1] * mask
+        wide, template = wave[:, place - AROUND - SHIFT : place + AROUND + SHIFT + 1], self._template
+        if not all(usable):
+            wide = wide * _mask(usable)
+            template = None if template is None else template * _mask(usable)
         shape = wide[:, SHIFT:-SHIFT]
-        if self._template is None:
+        if template is None or self._template is None:
             self._template, self._sharpness = shape.copy(), beat.sharpness
             return False
-        self.correlation = _alike(self._template * mask, wide)
+        self.correlation = self._alike(template, wide)
         self.relative_sharpness = beat.sharpness / self._sharpness
         if self.correlation >= ALIKE:
-            self._template += (shape - self._template) * (mask / MEMORY)
+            change = shape - self._template
+            change *= _mask(usable, MEMORY)
+            self._template += change
             self._sharpness += (beat.sharpness - self._sharpness) / MEMORY
             if self._other_sharpness < SHARPER * self._sharpness:
                 self._others.clear()
@@ -74,7 +80,7 @@ class Shapes:
     def _relearn(self, beat: Beat, wide: FloatArray) -> None:
         """Follow a shape that is not the usual one, and make it the usual one when it stays."""
         shape = wide[:, SHIFT:-SHIFT]
-        if self._other is None or not self._others or _alike(self._other, wide) < ALIKE:
+        if self._other is None or not self._others or self._alike(self._other, wide) < ALIKE:
             self._other, self._other_sharpness, self._others = shape.copy(), beat.sharpness, [beat.sample]
             return
         self._other += (shape - self._other) / MEMORY
@@ -88,28 +94,33 @@ class Shapes:
             self._others = []
 
 
-def _alike(template: FloatArray, wide: FloatArray) -> float:
-    """Return the highest correlation of a template (leads, n) with the stretches of `wide` (leads, n + 2 * SHIFT)."""
-    usual = template.ravel()
-    shifted = wide.ravel().take(_shifts(*template.shape))
-    products = shifted.dot(usual)
-    np.multiply(shifted, shifted, out=shifted)
-    sizes = shifted.dot(_ones(len(usual))) * usual.dot(usual)
-    return max(0.0, *(p / sqrt(s) if s else 0.0 for p, s in zip(products.tolist(), sizes.tolist(), strict=True)))
+    def _alike(self, template: FloatArray, wide: FloatArray) -> float:
+        """Return the highest correlation of a template (leads, n) with the stretches of `wide` (leads, n + 2 * SHIFT).
 
-
-@lru_cache(maxsize=16)
-def _ones(n: int) -> FloatArray:
-    return np.ones(n)
+        Template and stretches are the rows of one matrix, whose product with itself holds all that it takes.
+        """
+        leads, n = template.shape
+        if self._rows is None:
+            self._rows = np.zeros((2 * SHIFT + 2, leads * n))
+            self._places = _shifts(leads, n)
+        rows = self._rows
+        wide.take(self._places, out=rows[:-1], mode="clip")
+        rows[-1] = template.ravel()
+        products: list[list[float]] = rows.dot(rows.T).tolist()
+        size = products[-1][-1]
+        highest = 0.0
+        for k, product in enumerate(products[-1][:-1]):
+            if scale := products[k][k] * size:
+                highest = max(highest, product / sqrt(scale))
+        return highest
 
 
 @lru_cache(maxsize=256)
-def _mask(usable: tuple[bool, ...]) -> FloatArray:
-    """Return a column (leads, 1): 1 for a lead that is usable, otherwise 0."""
-    return np.array(usable, dtype=np.float64)[:, np.newaxis]
+def _mask(usable: tuple[bool, ...], divisor: int = 1) -> FloatArray:
+    """Return a column (leads, 1): 1 / divisor for a lead that is usable, otherwise 0."""
+    return np.array(usable, dtype=np.float64)[:, np.newaxis] / divisor
 
 
-@lru_cache(maxsize=16)
 def _shifts(leads: int, n: int) -> npt.NDArray[np.intp]:
     """Return where the stretches of (leads, n) stand in a flat (leads, n + 2 * SHIFT): (2 * SHIFT + 1, leads * n)."""
     places = np.arange(leads * (n + 2 * SHIFT)).reshape(leads, -1)
