@@ -13,6 +13,8 @@ from ecg_edge.firmware_bridge.recording import COUNT_LIMIT
 
 REBASE_LIMIT = 2**22  # half the 24-bit range: a signal that drifted so far by re-basing takes the step instead
 
+Counts = npt.NDArray[np.float64]
+
 
 class Bridge:
     """Bridges the invalid samples of each channel of one stream."""
@@ -30,10 +32,11 @@ class Bridge:
         self._any_offset = False
 
     def join(
-        self, counts: npt.NDArray[np.int32], invalid: npt.NDArray[np.bool_] | None
-    ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.bool_] | None]:
+        self, counts: Counts, invalid: npt.NDArray[np.bool_] | None
+    ) -> tuple[Counts, npt.NDArray[np.bool_] | None]:
         """Return counts (n, channels), n >= 1, without holes and steps, and which samples were bridged, None for none.
 
+        counts: whole numbers, as float64; they come back as they are where nothing has to be done.
         A sample at the converter's end of scale says nothing of the heart and counts as invalid.
         """
         if np.maximum.reduce(counts, axis=None) >= COUNT_LIMIT or np.minimum.reduce(counts, axis=None) <= -COUNT_LIMIT:
@@ -48,7 +51,7 @@ class Bridge:
             return bridged, None
         return self._bridge(counts, np.zeros(counts.shape, dtype=np.bool_) if bad is None else bad), bad
 
-    def _bridge(self, counts: npt.NDArray[np.int32], bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    def _bridge(self, counts: Counts, bad: npt.NDArray[np.bool_]) -> Counts:
         bridged = counts + self._offset  # right for the channels that are valid throughout
         touched = bad.any(axis=0) | self.off
         held = np.where(touched, self.held, bridged[-1])
@@ -68,6 +71,6 @@ class Bridge:
                 column[start:stop] += self._offset[c]
                 held[c] = column[stop - 1]
             self.off[c] = off[-1]
-        self.held = held
+        self.held = held.astype(np.int64)
         self._any_off, self._any_offset = bool(self.off.any()), bool(self._offset.any())
         return bridged

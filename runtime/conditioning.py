@@ -117,18 +117,18 @@ class Conditioner:
         self._steps: dict[tuple[int, int], _Step] = {}
         self._aim(0)  # the next block; block b starts at model sample b * BLOCK - lead_in
         self._grouped = 0  # blocks of the next group that are resampled
-        self._past = self._half - 1 - self._block_start(0) // contract.rate  # samples before the first that it needs
-        self._waiting: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]] = []
-        self._waiting_frames = 0
         self._bridge = Bridge(channels)
         self.contact = Contact(rate, pv_per_lsb, leads)
         capacity = max(m.shape[1] for m in self._resample.values()) + 2 * rate
         self._input = np.zeros((capacity, channels))
         self._input_invalid = np.zeros((capacity, channels), dtype=np.bool_)
         self._views: dict[tuple[bool, int, int, int], npt.NDArray[np.float64]] = {}
-        self._filled = 0
+        # Rows of it that are bridged, those before the first sample included; then rows that wait; whether any is
+        # marked among those.
+        self._filled = self._end = self._half - 1 - self._block_start(0) // contract.rate
+        self._marked = False
         self._begun = False
-        self._any_invalid = False
+        self._any_invalid = False  # among the bridged ones
         self._sixteenths = np.zeros((2 * self.delay_samples + GROUP * BLOCK, len(LEADS)))
         self._mask = np.zeros((self.delay_samples + GROUP * BLOCK, len(LEADS)), dtype=np.bool_)
         self._mask_set = False
@@ -150,11 +150,17 @@ class Conditioner:
         invalid: True (n, channels) where a sample is missing or its electrode off. Both are copied.
         """
         self.samples_in += len(counts)
-        self._waiting.append((counts.copy(), None if invalid is None else invalid.copy()))
-        self._waiting_frames += len(counts)
-        if (self._filled if self._begun else self._past) + self._waiting_frames < self._step.needed:
-            return _NOTHING  # small chunks cost a copy each; the work is done once a block
-        return self._take_waiting()
+        parts = []
+        while len(counts):  # once, but for a chunk that is longer than there is room
+            start, end = self._end, min(self._end + len(counts), len(self._input))
+            self._input[start:end] = counts[: end - start]
+            if invalid is not None:
+                self._input_invalid[start:end] = invalid[: end - start]
+                self._marked, invalid = True, invalid[end - start :]
+            self._end, counts = end, counts[end - start :]
+            if end >= self._step.needed:  # small chunks cost a copy each; the work is done once a block
+                parts.append(self._take_waiting())
+        return _stack(parts) if parts else _NOTHING
 
     def flush(self) -> Conditioned:
         """Return the rest of the signal, as if its last sample lasted; the conditioner is then finished."""
@@ -162,9 +168,11 @@ class Conditioner:
         self._total = total = ceil(self.samples_in * self._model_rate / self._rate)
         surplus = -total
         while self.samples_out < total:
-            n = self._rate // 4
-            row, off = self._bridge.held[np.newaxis], self._bridge.off[np.newaxis]
-            parts.append(self._push(np.repeat(row, n, axis=0), np.repeat(off, n, axis=0)))
+            rows = slice(self._end, self._end + self._rate // 4)
+            self._input[rows], self._input_invalid[rows] = self._bridge.held, self._bridge.off
+            self._any_invalid = self._any_invalid or bool(self._bridge.off.any())
+            self._end = self._filled = rows.stop
+            parts.append(self._work())
         surplus += self.samples_out
         self.samples_out = total
         tail = _stack(parts)
@@ -172,45 +180,30 @@ class Conditioner:
         return Conditioned(tail.signal[:keep], tail.invalid[:keep], tail.fast, tail.fast_invalid)
 
     def _take_waiting(self) -> Conditioned:
-        """Work on the chunks that were put aside."""
-        waiting, frames = self._waiting, self._waiting_frames
-        self._waiting, self._waiting_frames = [], 0
-        if not frames:
+        """Work on what has been put aside."""
+        rows = slice(self._filled, self._end)
+        self._filled = rows.stop
+        if rows.start == rows.stop:
             return _NOTHING
-        counts, marks = waiting[0]
-        if len(waiting) > 1:
-            counts = np.concatenate([c for c, _ in waiting])
-            if any([m is not None for _, m in waiting]):
-                marks = np.concatenate([np.zeros(c.shape, dtype=np.bool_) if m is None else m for c, m in waiting])
-        return self._push(*self._bridge.join(counts, marks))
-
-    def _push(self, counts: npt.NDArray[np.integer], invalid: npt.NDArray[np.bool_] | None) -> Conditioned:
+        counts, marks = self._input[rows], self._input_invalid[rows]
+        bridged, bad = self._bridge.join(counts, marks if self._marked else None)
+        if bridged is not counts:
+            counts[:] = bridged
+        if bad is not None:
+            marks[:] = bad
+            self._any_invalid = True
+        self._marked = False
         if not self._begun:
             self._begun = True
-            self._begin(counts[0])
-        parts = []
-        taken = 0
-        while taken < len(counts):
-            piece = min(len(counts) - taken, len(self._input) - self._filled)
-            end = self._filled + piece
-            self._input[self._filled : end] = counts[taken : taken + piece]
-            if invalid is not None:
-                flags = invalid[taken : taken + piece]
-                self._input_invalid[self._filled : end] = flags
-                self._any_invalid = self._any_invalid or bool(flags.any())
-            elif self._any_invalid:
-                self._input_invalid[self._filled : end] = False
-            self._filled = end
-            taken += piece
-            while self._filled >= self._step.needed:
-                parts.append(self._work_step())
-        return _stack(parts)
+            self._input[: rows.start] = counts[0]
+        return self._work()
 
-    def _begin(self, first: npt.NDArray[np.integer]) -> None:
-        """Fill the past with the first sample."""
-        self._input[: self._past] = first
-        self._filled = self._past
-        self._aim(0)
+    def _work(self) -> Conditioned:
+        """Do all the steps for which there is input."""
+        parts = []
+        while self._filled >= self._step.needed:
+            parts.append(self._work_step())
+        return _stack(parts)
 
     def _block_start(self, block: int) -> int:
         """Return the first model sample of a block times the device rate: its place among the input samples."""
@@ -232,11 +225,12 @@ class Conditioner:
 
     def _work_step(self) -> Conditioned:
         """Resample the blocks of the next step; where they complete a group, take that through the high-pass."""
-        fresh = self._to_sixteenths(self._resampled() @ self._derive)  # exact: below 2**48
-        if self._block == 0:
-            self._sixteenths[:] = fresh[0]  # the past is constant, and so is the lead-in
         place = 2 * self.delay_samples + self._grouped * BLOCK
-        self._sixteenths[place : place + len(fresh)] = fresh
+        fresh = self._sixteenths[place : place + self._blocks * BLOCK]
+        np.matmul(self._resampled(), self._derive, out=fresh)  # exact: below 2**48
+        self._to_sixteenths(fresh)
+        if self._block == 0:
+            self._sixteenths[:place] = fresh[0]  # the past is constant, and so is the lead-in
         fresh_invalid = self._take_mask(len(fresh))
         dropped = self._step.offsets[-1]
         self.contact.add(self._input[:dropped], self._input_invalid[:dropped] if self._any_invalid else None)
@@ -248,6 +242,7 @@ class Conditioner:
         if newest > self._total or not self._fast:
             whole = max(0, len(fresh) - ceil((newest - self._total) / BLOCK) * BLOCK) if self._fast else 0
             fresh, fresh_invalid = fresh[:whole], fresh_invalid[:whole]
+        fresh = fresh.copy()
         if (newest - self.delay_samples) % (GROUP * BLOCK):
             return Conditioned(_NOTHING.signal, _NOTHING.invalid, fresh, fresh_invalid)
         self.contact.end_second(newest / self._model_rate)
@@ -297,10 +292,10 @@ class Conditioner:
             self._input_invalid[:left] = self._input_invalid[count : self._filled]
             self._input_invalid[left : self._filled] = False
             self._any_invalid = bool(self._input_invalid[:left].any())
-        self._filled = left
+        self._filled = self._end = left
 
-    def _to_sixteenths(self, fine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Round 1/32 LSB and scale to 1/16 microvolt: two roundings that fit 64-bit integers. Overwrites `fine`."""
+    def _to_sixteenths(self, fine: npt.NDArray[np.float64]) -> None:
+        """Round 1/32 LSB and scale to 1/16 microvolt, in place: two roundings that fit 64-bit integers."""
         fine += 0.5
         np.floor(fine, out=fine)
         if self._pv <= FLOAT_PV:  # then every number below 2**31 comes out of float64 as out of integers
@@ -313,11 +308,10 @@ class Conditioner:
             scaled *= self._pv
             scaled += PV_PER_THIRTYSECOND // 2
             scaled //= PV_PER_THIRTYSECOND
-            fine = scaled.astype(np.float64)
+            fine[:] = scaled
         if self._may_saturate and _beyond(fine, SIXTEENTHS_LIMIT):
             self.saturated += int(np.count_nonzero(np.abs(fine) > SIXTEENTHS_LIMIT))
             np.clip(fine, -SIXTEENTHS_LIMIT, SIXTEENTHS_LIMIT, out=fine)
-        return fine
 
     def _largest(self) -> float:
         """Return a limit in 1/16 microvolt that no sample can pass before the high-pass, whatever the counts are."""
