@@ -13,7 +13,7 @@ from ecg_edge.firmware_bridge.recording import COUNT_LIMIT
 
 REBASE_LIMIT = 2**22  # half the 24-bit range: a signal that drifted so far by re-basing takes the step instead
 
-Counts = npt.NDArray[np.float64]
+Counts = Row = npt.NDArray[np.float64]
 
 
 class Bridge:
@@ -21,13 +21,13 @@ class Bridge:
 
     def __init__(self, channels: int) -> None:
         """Start before the first sample; what is missing there is zero."""
-        self.held: npt.NDArray[np.int64] = np.zeros(channels, dtype=np.int64)
+        self.held: Row = np.zeros(channels)
         """Last value (channels,) of the bridged signal."""
         self.off: npt.NDArray[np.bool_] = np.zeros(channels, dtype=np.bool_)
         """Whether the last sample of each channel (channels,) was invalid."""
         self.invalid_samples = 0
         """Single samples that were marked invalid, or that stood at the converter's end of scale."""
-        self._offset = np.zeros(channels, dtype=np.int64)
+        self._offset = np.zeros(channels)
         self._any_off = False
         self._any_offset = False
 
@@ -47,7 +47,7 @@ class Bridge:
             self.invalid_samples += int(np.count_nonzero(bad))
         elif not self._any_off:
             bridged = counts + self._offset if self._any_offset else counts
-            self.held = bridged[-1].astype(np.int64)
+            self.held = bridged[-1].copy()
             return bridged, None
         return self._bridge(counts, np.zeros(counts.shape, dtype=np.bool_) if bad is None else bad), bad
 
@@ -71,6 +71,6 @@ class Bridge:
                 column[start:stop] += self._offset[c]
                 held[c] = column[stop - 1]
             self.off[c] = off[-1]
-        self.held = held.astype(np.int64)
+        self.held = held
         self._any_off, self._any_offset = bool(self.off.any()), bool(self._offset.any())
         return bridged

@@ -129,18 +129,19 @@ class BeatDetector:
         self._heights, self._noise = [], []
         self._learned_at = self.end + LEARNING
 
-    def push(self, strength: list[float], upper: list[float], lower: list[float], trust_wide: bool) -> list[Beat]:
-        """Take strengths and their halves, sample by sample, and return the beats that are now known.
+    def push(self, joined: list[float], trust_wide: bool) -> list[Beat]:
+        """Take strengths, then as many upper halves, then lower ones, and return the beats that are now known.
 
         trust_wide: whether a peak may be a beat for its lower frequencies alone.
         """
         found: list[Beat] = []
         before, last = self._before
-        uppers, lowers = self._recent[0] + upper, self._recent[1] + lower
+        n = len(joined) // 3
+        uppers, lowers = self._recent[0] + joined[n : 2 * n], self._recent[1] + joined[2 * n :]
         pending, end = self._pending, self.end
         sample, height = (pending.sample, pending.height) if pending is not None else (end - NEVER, 0.0)
         k = end - 1  # the sample before this one
-        for value in strength:
+        for value in joined[:n]:
             if last > before and last >= value:  # a peak there
                 if k - sample >= REFRACTORY:
                     if height:

@@ -1,7 +1,5 @@
 """Blocks on their way to the rules: at once when the rules want each, together at a group's end while all is calm."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -10,20 +8,13 @@ from .filters import FloatArray
 from .monitor import RhythmMonitor
 
 
-@dataclass(frozen=True, slots=True)
-class _Blocks:
-    signal: FloatArray
-    invalid: npt.NDArray[np.bool_]
-    times: list[float]
-
-
 class Feed:
     """Feeds one monitor, and keeps the beats that it finds where somebody wants them."""
 
     def __init__(self, monitor: RhythmMonitor, keep_beats: bool) -> None:
         """Start with nothing held."""
         self._monitor = monitor
-        self._held: list[_Blocks] = []
+        self._held: list[tuple[FloatArray, npt.NDArray[np.bool_], list[float]]] = []
         self._beats: list[tuple[float, bool]] | None = [] if keep_beats else None
 
     def push(
@@ -38,7 +29,7 @@ class Feed:
 
         jumped: seconds by which stream time is ahead of the signal; group_ends: whether the last is a group's last.
         """
-        self._held.append(_Blocks(signal, invalid, times))
+        self._held.append((signal, invalid, times))
         return self.flush(jumped) if group_ends or not self._monitor.calm else []
 
     def flush(self, jumped: float) -> list[Alert]:
@@ -46,10 +37,10 @@ class Feed:
         held, self._held = self._held, []
         if not held:
             return []
-        signal, invalid, times = held[0].signal, held[0].invalid, held[0].times
+        signal, invalid, times = held[0]
         if len(held) > 1:
-            signal, invalid = np.concatenate([b.signal for b in held]), np.concatenate([b.invalid for b in held])
-            times = [time for b in held for time in b.times]
+            signal, invalid = np.concatenate([b[0] for b in held]), np.concatenate([b[1] for b in held])
+            times = [time for b in held for time in b[2]]
         alerts = self._monitor.push(signal, invalid, times)
         if self._beats is not None:
             for time, ventricular in self._monitor.withdrawn:

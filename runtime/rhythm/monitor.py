@@ -7,7 +7,7 @@ A function of its blocks: no clock, thread or I/O. The alert machine is the mode
 refractory times mean the same for both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -80,7 +80,8 @@ class RhythmMonitor:
         self._fibrillated = -AFTERMATH_SAMPLES  # sample of the last look that scored as fibrillation
         self._beating = False  # whether a beat has ever been seen
         self._asystole = False
-        self._calm = False  # whether nothing has been found since the last beat
+        self._calm = False  # whether nothing was found in the last block
+        self._calm_until = 0  # sample up to which nothing can be found if no beat comes, nor a look shows fibrillation
         self._quiet_from = 0.0
         self.calm = False
         """Whether the blocks up to the end of a group may come at once, see `_is_calm`."""
@@ -186,10 +187,11 @@ class RhythmMonitor:
             self._watched_since = self._time(self._end + BLOCK)
         self._voting.push(squares)
         alerts = []
+        detector, voting = self._detector, self._voting
         for k, time in enumerate(times):
             self._end += BLOCK
-            learning = self._detector.learning and self._detector.settled
-            alerts += self._judge(self._voting.join(k, readable.watched, learning), time, (n - 1 - k) * BLOCK)
+            learning = not detector.level and detector.settled
+            alerts += self._judge(voting.join(k, readable.watched, learning), time, (n - 1 - k) * BLOCK)
         if readable.well and (self._end // BLOCK - self._first_group) % GROUP == 0:
             readable.look(self._filters)
         self.calm = self._is_calm()
@@ -197,35 +199,50 @@ class RhythmMonitor:
 
     def _judge(self, joined: list[float], time: float, later: int) -> list[Alert]:
         """Return what a block changes; later: samples behind it that have been filtered already."""
-        watched = self._readable.watched
-        unlearned = self._detector.learning
-        trust_wide = self._end - self._fibrillated > AFTERMATH_SAMPLES
-        strength, upper, lower = joined[:BLOCK], joined[BLOCK : 2 * BLOCK], joined[2 * BLOCK :]
-        beats = self._detector.push(strength, upper, lower, trust_wide)
+        detector, readable, fibrillation = self._detector, self._readable, self._fibrillation
+        end = self._end
+        unlearned = not detector.level
+        beats = detector.push(joined, trust_wide=end - self._fibrillated > AFTERMATH_SAMPLES)
         if beats:
             self._take_beats(beats, self._voting.voices, later)
-            self._calm = False
-        if unlearned and not self._detector.learning:  # beats before this were learned from and not told
-            self._watched_since = self._time(self._end)
-        if self._end % LOOK_SAMPLES == 0:
-            self._fibrillation.look(self._wave.last(WINDOW, later), watched)
-            if self._fibrillation.seen:
-                self._fibrillated = self._end
-        all_flat = self._readable.all_flat
-        if all_flat and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
-            self._watched_since = self._time(self._end)
-        if self._calm and self._stays_calm():
-            found: Mapping[str, float] = {}
-        else:
-            found = findings(self._seen(), self._rate, self._settings)
-            self._relearn()
+            self._calm_until = 0
+        if unlearned and detector.level:  # beats before this were learned from and not told
+            self._watched_since = self._time(end)
+        if end % LOOK_SAMPLES == 0:
+            fibrillation.look(self._wave.last(WINDOW, later), readable.watched)
+            if fibrillation.seen:
+                self._fibrillated = end
+                self._calm_until = 0
+        if readable.all_flat and not (self._settings.flat_line_is_asystole and self._rate.last is not None):
+            self._watched_since = self._time(end)
+        if detector.searched < self._calm_until and self._machine.idle:
+            return []
+        return self._decide(time)
+
+    def _decide(self, time: float) -> list[Alert]:
+        """Return what is found now and changes something."""
+        found = findings(self._seen(), self._rate, self._settings)
         self._calm = not found
         self._asystole = "Asystole" in found
+        self._calm_until = 0 if found else self._until_something_can_be_found()
+        self._relearn()
         if not found and self._machine.idle:
             return []
         probabilities = np.array([float(rule.abbreviation in found) for rule in RULES])
         onsets = {label: max(0.0, onset - self._time(self._end + HALF) + time) for label, onset in found.items()}
-        return self._machine.step(time, probabilities, self._named(watched), self._readable.quality, onsets=onsets)
+        leads, quality = self._named(self._readable.watched), self._readable.quality
+        return self._machine.step(time, probabilities, leads, quality, onsets=onsets)
+
+    def _until_something_can_be_found(self) -> int:
+        """Return the sample of the shortest pause, which comes before all else where no beat does; 0 for not known.
+
+        Nor is there a reason to learn anew before it, since the longest pause is shorter than RELEARN_SECONDS.
+        """
+        last = self._rate.last
+        if last is None or self._fibrillation.suspected:
+            return 0
+        pause = max(last, self._watched_since) + self._settings.pause_s
+        return int(pause * RATE_HZ) + HALF + self._lead_in
 
     def _named(self, mask: tuple[bool, ...]) -> tuple[str, ...]:
         if mask not in self._names:
@@ -260,16 +277,6 @@ class RhythmMonitor:
             self._voting.beat(beat.sample, voices)
             self.beats.append((time, ventricular))
             self._beating = True
-
-    def _stays_calm(self) -> bool:
-        """Return whether nothing can be found, given that nothing was before and that no beat has come since.
-
-        Nor is there a reason to learn anew, since the longest pause is shorter than RELEARN_SECONDS.
-        """
-        last = self._rate.last
-        if last is None or self._fibrillation.present:
-            return False
-        return self._time(self._detector.searched) - max(last, self._watched_since) < self._settings.pause_s
 
     def _seen(self) -> Seen:
         detector = self._detector

@@ -40,8 +40,13 @@ class Voting:
         self._limit = np.full(leads, LOUDEST * LOWEST_LEVEL)
         self._usable: tuple[bool, ...] = (False,) * leads
         self._history = Rolling(leads, HISTORY + GROUP * BLOCK)
-        self._parts = np.zeros((3, GROUP * BLOCK, leads))
-        self._fresh = 0  # samples of it that came last
+        parts = np.zeros((3, GROUP * BLOCK, leads))
+        self._blocks = [parts[:, k * BLOCK : (k + 1) * BLOCK] for k in range(GROUP)]
+        # By how many blocks come: strength, both halves, those by kind and block as `push` is given them.
+        self._parts = [
+            (*parts[:, : n * BLOCK], parts[1:, : n * BLOCK].reshape(2, n, BLOCK, leads)) for n in range(GROUP + 1)
+        ]
+        self._fresh = 0  # samples that came last
         self._limited = np.zeros((3, BLOCK, leads))
         self._rows = self._limited.reshape(3 * BLOCK, leads)
         self._end = 0  # samples joined so far
@@ -55,10 +60,8 @@ class Voting:
         """
         n, _, leads = squares.shape
         self._fresh = n * BLOCK
-        parts = self._parts[:, : self._fresh]
-        strength, upper, lower = parts
-        by_block = squares.reshape(n, 2, BLOCK, leads).transpose(1, 0, 2, 3)
-        np.sqrt(by_block, out=parts[1:].reshape(2, n, BLOCK, leads))
+        strength, upper, lower, halves = self._parts[n]
+        np.sqrt(squares.reshape(n, 2, BLOCK, leads).transpose(1, 0, 2, 3), out=halves)
         np.multiply(upper, lower, out=strength)
         np.sqrt(strength, out=strength)
         self._history.extend(self._fresh)[:] = strength.T
@@ -73,9 +76,8 @@ class Voting:
         block: which of those that came last; each once, in order. usable: leads that may have a voice. learning: no
         beat is known yet; a lead's level is then the highest that it had.
         """
-        start = block * BLOCK
-        parts = self._parts[:, start : start + BLOCK]
-        self._later = self._fresh - start - BLOCK
+        parts = self._blocks[block]
+        self._later = self._fresh - (block + 1) * BLOCK
         self._end += BLOCK
         if learning:
             highest: list[float] = np.maximum.reduce(parts[0]).tolist()
