@@ -116,7 +116,9 @@ class AlertMachine:
     @property
     def present(self) -> tuple[str, ...]:
         """Labels of `active` that are not merely held: their finding is there."""
-        return tuple(self._labels[i] for i in sorted(self._episodes) if not self._episodes[i].held)
+        if not self._episodes:
+            return ()
+        return tuple([self._labels[i] for i in sorted(self._episodes) if not self._episodes[i].held])
 
     @property
     def announced(self) -> dict[str, int]:
@@ -239,12 +241,13 @@ class AlertMachine:
 
     def _vote(self, above: list[int]) -> None:
         """Append each class's vote of this window."""
-        for i in {*above, *self._votes}:
-            bits = (self._votes.get(i, 0) << 1 | (i in above)) & self._mask
+        votes = self._votes
+        for i in {*above, *votes}:
+            bits = (votes.get(i, 0) << 1 | (i in above)) & self._mask
             if bits:
-                self._votes[i] = bits
+                votes[i] = bits
             else:
-                del self._votes[i]
+                del votes[i]
 
     def _decide(
         self, time_s: float, active_elsewhere: Collection[str], onsets: Mapping[str, float], denied: Collection[int]
@@ -267,7 +270,9 @@ class AlertMachine:
             first_vote = self._times[-self._votes[i].bit_length()]
             onset = onsets.get(self._labels[i], first_vote)
             self._episodes[i] = _Episode(self._announced[i], onset=onset, announced=time_s, told=time_s)
-        announced = set(self.present).union(active_elsewhere)
+        if not self._episodes:
+            return ends
+        announced = {*self.present, *active_elsewhere}
         for i in sorted(self._episodes):
             if i not in new and not self._suppressors[i].isdisjoint(announced) and not self._locked(i):
                 ends.append(self._end(i, time_s, "suppressed"))
@@ -297,6 +302,8 @@ class AlertMachine:
         A suppressor that is confirmed but silent for its refractory time suppresses too: the finding is there.
         """
         confirmed = [i for i, bits in sorted(self._votes.items()) if bits.bit_count() >= self.policy.confirm_windows]
+        if self._episodes.keys() >= set(confirmed):  # nothing new, as for as long as an episode goes on
+            return []
         present = {*self.present, *(self._labels[i] for i in confirmed)}.union(active_elsewhere)
         return [
             i

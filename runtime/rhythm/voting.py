@@ -37,7 +37,7 @@ class Voting:
         self._level = [LOWEST_LEVEL] * leads
         self._weights = [0.0] * leads
         self._weight = np.zeros(leads)
-        self._limit = np.full(leads, LOUDEST * LOWEST_LEVEL)
+        self._limit = np.full((BLOCK, leads), LOUDEST * LOWEST_LEVEL)  # a row a sample: so it is compared in one stretch
         self._usable: tuple[bool, ...] = (False,) * leads
         self._history = Rolling(leads, HISTORY + GROUP * BLOCK)
         parts = np.zeros((3, GROUP * BLOCK, leads))
@@ -112,7 +112,7 @@ class Voting:
         self._usable = usable
         self._weights = [w / (total * level) for w, level in zip(weights, self._level, strict=True)]
         self._weight = np.array(self._weights)
-        self._limit = np.array([LOUDEST * level for level in self._level])
+        self._limit[:] = [LOUDEST * level for level in self._level]
 
     @property
     def voices(self) -> tuple[bool, ...]:
