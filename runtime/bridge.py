@@ -13,7 +13,7 @@ from ecg_edge.firmware_bridge.recording import COUNT_LIMIT
 
 REBASE_LIMIT = 2**22  # half the 24-bit range: a signal that drifted so far by re-basing takes the step instead
 
-Counts = Row = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.float64]
 
 
 class Bridge:
@@ -21,7 +21,7 @@ class Bridge:
 
     def __init__(self, channels: int) -> None:
         """Start before the first sample; what is missing there is zero."""
-        self.held: Row = np.zeros(channels)
+        self.held: Counts = np.zeros(channels)
         """Last value (channels,) of the bridged signal."""
         self.off: npt.NDArray[np.bool_] = np.zeros(channels, dtype=np.bool_)
         """Whether the last sample of each channel (channels,) was invalid."""

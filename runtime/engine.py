@@ -355,7 +355,7 @@ class Engine:
             backend = self._light.backend if self._light and self._one_branch else self._backend
             logits = backend.logits(signal, spectrogram)
             self._lap("inference")
-            failing = np.count_nonzero(np.isfinite(logits)) < logits.size
+            failing = int(np.count_nonzero(np.isfinite(logits))) < logits.size
             if failing != self._model_failing:
                 self._model_failing = failing
                 text = (

@@ -58,7 +58,7 @@ class Quality:
         self._spotless = True  # whether that is all zero
         self._most_rough = ROUGH_SHARE * contract.hop
         # A hop behind the two samples before it, row after row in one piece: differences across the whole of it take
-        # half the time of those row by row, and the two at each row's end, which reach into the next, are not looked at.
+        # half the time of those row by row; the two at each row's end, which reach into the next, are not looked at.
         self._joined = np.zeros((len(LEADS), contract.hop + 2), dtype=np.int32)
         self._slope, self._bend = np.zeros((2, self._joined.size), dtype=np.int32)
         self._steep = np.zeros(self._joined.shape, dtype=np.bool_)

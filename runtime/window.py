@@ -76,7 +76,7 @@ class Window:
                 self._filled = 0
                 self._advance()
                 yield Hop(self.end, self._fresh, self._fresh_invalid)
-                self._any_invalid = self._any_invalid and np.count_nonzero(self._fresh_invalid) > 0
+                self._any_invalid = self._any_invalid and bool(np.count_nonzero(self._fresh_invalid))
 
     def _advance(self) -> None:
         """Move the window on by one hop and compute the frames that the hop completes."""

@@ -93,7 +93,6 @@ class Shapes:
             self._other = None
             self._others = []
 
-
     def _alike(self, template: FloatArray, wide: FloatArray) -> float:
         """Return the highest correlation of a template (leads, n) with the stretches of `wide` (leads, n + 2 * SHIFT).
 

@@ -37,7 +37,7 @@ class Voting:
         self._level = [LOWEST_LEVEL] * leads
         self._weights = [0.0] * leads
         self._weight = np.zeros(leads)
-        self._limit = np.full((BLOCK, leads), LOUDEST * LOWEST_LEVEL)  # a row a sample: so it is compared in one stretch
+        self._limit = np.full((BLOCK, leads), LOUDEST * LOWEST_LEVEL)  # a row a sample: compared in one stretch
         self._usable: tuple[bool, ...] = (False,) * leads
         self._history = Rolling(leads, HISTORY + GROUP * BLOCK)
         parts = np.zeros((3, GROUP * BLOCK, leads))

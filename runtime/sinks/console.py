@@ -1,7 +1,10 @@
 """Events for a person at a terminal: a line each, what matters first."""
 
+import contextlib
+import math
 from typing import TextIO
 
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.leads import LEADS
 
 from ..classes import ClassInfo
@@ -35,13 +38,20 @@ _ABOUT = {
     "model_fault": "model",
 }
 
+_CAN_WAIT = frozenset({"gap", "link_errors", "degraded", "clock_step", "clock_drift"})
+"""Technical codes that are told as of the newest sample, and that nobody has to run for."""
 
 GAPS_EVERY_S = 10.0
 """Gaps within so many seconds of stream after one that was written are added up; lines of JSON have every one."""
 
 
 class Console:
-    """Writes events as text."""
+    """Writes events as text, in order of time where nobody has to run for them.
+
+    What is told of the link is known at once, what a window shows a second and a half later. So lines of `_CAN_WAIT`
+    wait for a line of a window that is as late as they are (a status, at most 10 s on), or for any that cannot wait.
+    Alerts never wait, and those of the rhythm rules, which are ahead of the windows, let nothing go before them.
+    """
 
     def __init__(self, stream: TextIO, classes: tuple[ClassInfo, ...]) -> None:
         """Write to an open stream, in color where it is a terminal; classes: for the names behind labels."""
@@ -51,33 +61,48 @@ class Console:
         self._begun = False
         self._gaps_until = float("-inf")  # stream time up to which gaps are added up and not written one by one
         self._gaps, self._gap_frames = 0, 0
+        self._waiting: list[tuple[float, str]] = []  # stream time and line
 
     def emit(self, event: Event) -> None:
         """Write one event; see Sink."""
         if not self._begun:  # a live stream may not come to its summary for days
             self._begun = True
             write_out(self._stream, NOTICE)
-        if isinstance(event, Technical) and event.code == "gap" and event.time < self._gaps_until:
+        code = event.code if isinstance(event, Technical) else None
+        if isinstance(event, Technical) and code == "gap" and event.time < self._gaps_until:
             self._gaps += 1
             self._gap_frames += (event.counts or {}).get("frames", 0)
             return
         if event.time >= self._gaps_until or isinstance(event, Summary):
-            self._write_gaps(event)
+            self._end_gaps(event.time)
+            if code == "gap":
+                self._gaps_until = event.time + GAPS_EVERY_S
         text = self._summary(event) if isinstance(event, Summary) else f"{_clock(event.time)}  {self._line(event)}"
+        if code in _CAN_WAIT:
+            self._waiting.append((event.time, text))
+            return
+        if not (isinstance(event, Alert) and event.kind == "rule"):
+            self._write_waiting(math.inf if isinstance(event, Summary) else event.time)
         write_out(self._stream, text)
 
     def close(self) -> None:
-        """Leave the stream open, which belongs to the caller; every line has been flushed."""
+        """Write what waits, and leave the stream open, which belongs to the caller; every line has been flushed."""
+        with contextlib.suppress(OSError, EcgEdgeError):
+            self._write_waiting(math.inf)
 
-    def _write_gaps(self, event: Event) -> None:
-        """Write what a bad link cost since its first gap; a gap in every packet's place would drown all else."""
+    def _write_waiting(self, until: float) -> None:
+        """Write the lines that wait, up to a stream time."""
+        while self._waiting and self._waiting[0][0] <= until:
+            write_out(self._stream, self._waiting.pop(0)[1])
+
+    def _end_gaps(self, time: float) -> None:
+        """Tell what a bad link cost since its first gap; a gap in every packet's place would drown all else."""
         if self._gaps:
             frames = self._gap_frames
             text = f"{'link':<7} {'gap':<11} {'':<7} {self._gaps} more gaps, {frames} more frames are missing"
-            write_out(self._stream, f"{_clock(event.time)}  {self._paint('technical', text)}")
+            self._waiting.append((time, f"{_clock(time)}  {self._paint('technical', text)}"))
         self._gaps, self._gap_frames = 0, 0
-        more = isinstance(event, Technical) and event.code == "gap"
-        self._gaps_until = event.time + GAPS_EVERY_S if more else float("-inf")
+        self._gaps_until = float("-inf")
 
     def _line(self, event: Alert | Technical | Status) -> str:
         if isinstance(event, Alert):

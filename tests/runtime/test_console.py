@@ -139,3 +139,47 @@ def test_gaps_that_come_in_numbers_are_added_up() -> None:
     lines = out.getvalue().splitlines()[1:]
     assert [line.split()[2] for line in lines] == ["gap", "lead_off", "gap", "lead_off"]
     assert "29 more gaps, 290 more frames" in lines[2]
+
+
+LOST = Technical(time=10.2, code="gap", phase="once", message="10 frames are lost", counts={"frames": 10})
+DAMAGED = Technical(time=10.4, code="link_errors", phase="once", message="the link damages packets: garbled 3")
+OFF = Technical(time=9.0, code="lead_off", phase="new", message="V2: electrode off", leads=("V2",))
+RULE = Alert(
+    time=10.6, id="VF-1", phase="new", kind="rule", label="VF", priority="high", onset=6.0, leads=("II",), quality=1.0
+)
+ALIVE = Status(time=11.0, quality=1.0, leads=LEADS)
+
+
+def codes(lines: list[str]) -> list[str]:
+    return [next(word for word in ("gap", "link_errors", "lead_off", "VF", "status") if word in line) for line in lines]
+
+
+def test_lines_of_the_link_wait_for_the_windows_of_their_time() -> None:
+    """Windows are known a second and a half after what the link costs."""
+    assert codes(shown(LOST, DAMAGED, OFF, ALIVE)[1:]) == ["lead_off", "gap", "link_errors", "status"]
+
+
+def test_no_alert_waits_for_order_nor_brings_others_before_their_time() -> None:
+    out = io.StringIO()
+    console = Console(out, ())
+    for event in (LOST, RULE):
+        console.emit(event)
+    assert codes(out.getvalue().splitlines()[1:]) == ["VF"]
+    for event in (OFF, ALIVE):
+        console.emit(event)
+    assert codes(out.getvalue().splitlines()[1:]) == ["VF", "lead_off", "gap", "status"]
+
+
+@pytest.mark.parametrize("code", ["link_lost", "sink_failed", "silenced"])
+def test_what_is_urgent_is_written_at_once_behind_what_was_before_it(code: str) -> None:
+    out = io.StringIO()
+    console = Console(out, ())
+    console.emit(DAMAGED)
+    console.emit(Technical(time=10.5, code=code, phase="new", message="now"))
+    assert [line.split()[0] for line in out.getvalue().splitlines()[1:]] == ["00:10", "00:10"]
+    assert "now" in out.getvalue().splitlines()[-1]
+
+
+def test_what_waits_is_written_in_the_end() -> None:
+    assert codes(shown(LOST, DAMAGED)[1:]) == ["gap", "link_errors"]
+    assert "link_errors" in shown(DAMAGED, SUMMARY)[1], "before the summary"
