@@ -37,6 +37,7 @@ CALM = 30  # judged windows in a row that would have fitted, before more is trie
 CALM_PROBES = 2  # of them in `rules_only`, where they are 30 s apart
 MOST_PATIENCE = 16  # times CALM, after steps up that did not last: a machine that is just too slow keeps still
 RULES_WAIT_MS = 1000.0  # that the rules may wait for the model: of the 8 s in which they have to alarm, one
+SHORTEST_WAIT_MS = 100.0  # what is shorter is the unrest of links and schedulers, whatever the budget
 ROOM = 0.8  # of the time between two windows that the work for one may take, before windows come so often
 
 
@@ -50,6 +51,7 @@ class Degradation:
         altogether. light: whether there is a model of one branch.
         """
         self._budget_ms, self._hop_ms, self._rules = budget_ms, hop_ms, rules
+        self._longest_wait_ms = max(budget_ms, SHORTEST_WAIT_MS)
         self._modes = [m for m in MODES if (light or m is not ONE_BRANCH) and (rules or m is not RULES_ONLY)]
         self._place = 0
         self._missed: deque[bool] = deque(maxlen=LOOK_BACK)  # whether the budget was missed
@@ -75,7 +77,7 @@ class Degradation:
         self._tried = True
         work_ms = latency_ms - waited_ms
         missed = latency_ms > self._budget_ms
-        keeps_up = waited_ms <= self._budget_ms and not (self._rules and work_ms > RULES_WAIT_MS)
+        keeps_up = waited_ms <= self._longest_wait_ms and not (self._rules and work_ms > RULES_WAIT_MS)
         lighter = self._place + 1 < len(self._modes) and self._modes[self._place + 1] is ONE_BRANCH
         self._judge_budget(missed)
         return self._note(against=not keeps_up or (missed and lighter), calm=keeps_up and self._would_fit(work_ms))

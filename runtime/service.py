@@ -195,6 +195,7 @@ class Monitor:
             self._frames += item.frames
             if self._recorder:
                 self._recorder.gap(item.frames)
+            self._waited = time.monotonic() - item.at
             self._emit(engine.gap(item.frames, item.at), engine.take_arrivals())
         elif isinstance(item, Chunk):
             self._frames += len(item.counts)

@@ -107,8 +107,8 @@ def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="MS",
         default=DEFAULT_BUDGET_MS,
-        help="latency budget of a window; windows over it are counted, and a live monitor that keeps missing it does "
-        "less, and says so (%(default)g)",
+        help="latency budget of a window; windows over it are counted, and a live monitor says when it keeps missing "
+        "it, and does less as far as that helps (%(default)g)",
     )
     add_outlet_arguments(parser)
 

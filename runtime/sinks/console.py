@@ -33,12 +33,14 @@ _ABOUT = {
     "link_restored": "link",
     "link_errors": "link",
     "overload": "machine",
+    "degraded": "machine",
+    "over_budget": "machine",
     "clock_step": "machine",
     "clock_drift": "device",
     "model_fault": "model",
 }
 
-_CAN_WAIT = frozenset({"gap", "link_errors", "degraded", "clock_step", "clock_drift"})
+_CAN_WAIT = frozenset({"gap", "link_errors", "degraded", "over_budget", "clock_step", "clock_drift"})
 """Technical codes that are told as of the newest sample, and that nobody has to run for."""
 
 GAPS_EVERY_S = 10.0
