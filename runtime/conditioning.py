@@ -149,7 +149,12 @@ class Conditioner:
 
         invalid: True (n, channels) where a sample is missing or its electrode off. Both are copied.
         """
-        self.samples_in += len(counts)
+        n, start = len(counts), self._end
+        self.samples_in += n
+        if invalid is None and n and start + n < self._step.needed:  # small chunks cost a copy each
+            self._end = start + n
+            self._input[start : self._end] = counts
+            return _NOTHING
         parts = []
         while len(counts):  # once, but for a chunk that is longer than there is room
             start, end = self._end, min(self._end + len(counts), len(self._input))
@@ -158,7 +163,7 @@ class Conditioner:
                 self._input_invalid[start:end] = invalid[: end - start]
                 self._marked, invalid = True, invalid[end - start :]
             self._end, counts = end, counts[end - start :]
-            if end >= self._step.needed:  # small chunks cost a copy each; the work is done once a block
+            if end >= self._step.needed:
                 parts.append(self._take_waiting())
         return _stack(parts) if parts else _NOTHING
 

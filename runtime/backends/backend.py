@@ -23,4 +23,5 @@ class Backend(Protocol):
 
 def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Return the sigmoid of logits, without overflow."""
-    return 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(logits.astype(np.float64), -60.0), 60.0)))
+    negated = np.negative(logits, dtype=np.float64)
+    return 1.0 / (1.0 + np.exp(np.maximum(np.minimum(negated, 60.0), -60.0)))

@@ -26,7 +26,6 @@ from typing import NamedTuple
 REFRACTORY = 20  # samples (200 ms): no ventricle beats again sooner
 NEVER = 1000  # samples: longer ago than anything that counts
 RISE = 6  # samples before a peak, and one after it, among which its frequencies are highest
-HELD = 12  # samples kept from before the newest: a peak may be the last of them
 T_WAVE_WITHIN = 36  # samples (360 ms) after a beat in which a peak may be its T wave (Hamilton 2002)
 T_WAVE_SHARE = 0.55  # of the beat's upper frequencies; a peak with less of them is one
 P_WAVE_WITHIN = 28  # samples before a beat in which a lower peak may have been its P wave
@@ -93,7 +92,7 @@ class BeatDetector:
         self._before = (0.0, 0.0)
         self._pending: _Peak | None = None
         self._missed: _Peak | None = None
-        self._recent = ([0.0] * HELD, [0.0] * HELD)  # upper and lower frequencies of the last samples
+        self._joined = [0.0] * (3 * RISE)  # what came last
 
     @property
     def learning(self) -> bool:
@@ -137,7 +136,6 @@ class BeatDetector:
         found: list[Beat] = []
         before, last = self._before
         n = len(joined) // 3
-        uppers, lowers = self._recent[0] + joined[n : 2 * n], self._recent[1] + joined[2 * n :]
         pending, end = self._pending, self.end
         sample, height = (pending.sample, pending.height) if pending is not None else (end - NEVER, 0.0)
         k = end - 1  # the sample before this one
@@ -145,22 +143,32 @@ class BeatDetector:
             if last > before and last >= value:  # a peak there
                 if k - sample >= REFRACTORY:
                     if height:
-                        found += self._judge(pending or _peak(sample, height, end, uppers, lowers))
+                        found += self._judge(pending or self._peak(sample, height, joined))
                     pending, sample, height = None, k, last
                 elif last > height:
                     pending, sample, height = None, k, last
             before, last = last, value
             k += 1
         if height:
-            pending = pending or _peak(sample, height, end, uppers, lowers)
+            pending = pending or self._peak(sample, height, joined)
             if k - sample > REFRACTORY:
                 found += self._judge(pending)
                 pending = None
         self.end = k + 1
         self._pending = pending
         self._before = before, last
-        self._recent = uppers[-HELD:], lowers[-HELD:]
+        self._joined = joined
         return found + self._search_back(trust_wide) if self._missed is not None else found
+
+    def _peak(self, sample: int, height: float, joined: list[float]) -> _Peak:
+        """Return a peak in what comes now, or at the end of what came last, with the highest frequencies around it."""
+        n, place = len(joined) // 3, sample - self.end
+        start, stop = max(place - RISE, 0), place + 2
+        upper, lower = joined[n + start : n + stop], joined[2 * n + start : 2 * n + stop]
+        if place < RISE:
+            n, before = len(self._joined) // 3, place - RISE
+            upper, lower = upper + self._joined[2 * n + before : 2 * n], lower + self._joined[before:]
+        return _Peak(sample, height, max(upper), max(lower))
 
     def _judge(self, peak: "_Peak") -> list[Beat]:
         """Return what a peak that is highest within the refractory time gives."""
@@ -236,13 +244,6 @@ class BeatDetector:
             self.noise = min(sum(self._noise) / len(self._noise), NOISE_LIMIT * self.level)
         self._noisiness = min(max((self.noise / self.level - NOISY) / (NOISIER - NOISY), 0.0), 1.0)
         self._threshold = max(self.noise + THRESHOLD * (self.level - self.noise), LOWEST * self.level)
-
-
-def _peak(sample: int, height: float, end: int, uppers: list[float], lowers: list[float]) -> _Peak:
-    """Return a peak with the highest frequencies around it; uppers, lowers: from HELD samples before `end` on."""
-    place = sample - end + HELD
-    around = slice(place - RISE, place + 2)
-    return _Peak(sample, height, max(uppers[around]), max(lowers[around]))
 
 
 def median(values: Sequence[float]) -> float:

@@ -29,18 +29,23 @@ class Feed:
 
         jumped: seconds by which stream time is ahead of the signal; group_ends: whether the last is a group's last.
         """
+        now = group_ends or not self._monitor.calm
+        if now and not self._held:
+            return self._give(signal, invalid, times, jumped)
         self._held.append((signal, invalid, times))
-        return self.flush(jumped) if group_ends or not self._monitor.calm else []
+        return self.flush(jumped) if now else []
 
     def flush(self, jumped: float) -> list[Alert]:
         """Give the rules what is held and return what it changes."""
         held, self._held = self._held, []
         if not held:
             return []
-        signal, invalid, times = held[0]
-        if len(held) > 1:
-            signal, invalid = np.concatenate([b[0] for b in held]), np.concatenate([b[1] for b in held])
-            times = [time for b in held for time in b[2]]
+        signal, invalid = np.concatenate([b[0] for b in held]), np.concatenate([b[1] for b in held])
+        return self._give(signal, invalid, [time for b in held for time in b[2]], jumped)
+
+    def _give(
+        self, signal: FloatArray, invalid: npt.NDArray[np.bool_], times: list[float], jumped: float
+    ) -> list[Alert]:
         alerts = self._monitor.push(signal, invalid, times)
         if self._beats is not None:
             for time, ventricular in self._monitor.withdrawn:

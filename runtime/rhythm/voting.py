@@ -34,7 +34,7 @@ class Voting:
 
     def __init__(self, leads: int) -> None:
         """Start without knowing any lead."""
-        self._level = [LOWEST_LEVEL] * leads
+        self._level = self._limited_for = [LOWEST_LEVEL] * leads  # a new list with each change
         self._weights = [0.0] * leads
         self._weight = np.zeros(leads)
         self._limit = np.full((BLOCK, leads), LOUDEST * LOWEST_LEVEL)  # a row a sample: compared in one stretch
@@ -93,26 +93,21 @@ class Voting:
         recent = self._history.last(LOOK_BACK, self._later)
         means: list[float] = recent.dot(_MEAN).tolist()
         activity: list[float] = np.maximum.reduce(recent, axis=1).tolist()
-        weights = []
-        total, silent, active = 0.0, False, False
-        for mean, highest, level, there in zip(means, activity, self._level, usable, strict=True):
-            ratio = mean / level
-            weight = (1.0 / (ratio * ratio) if ratio > QUIETEST else LOUDEST_VOICE) if there else 0.0
-            weights.append(weight)
-            total += weight
-            silent = silent or highest <= SILENT * level
-            active = active or (there and highest > ACTIVE * level)
-        if silent and active:
-            weights = [
-                w if highest > SILENT * level else 0.0
-                for w, highest, level in zip(weights, activity, self._level, strict=True)
-            ]
-            total = sum(weights)
-        total = max(total, 1.0)
+        level = self._level
+        ratios = [mean / height for mean, height in zip(means, level, strict=True)]
+        weights = [1.0 / (ratio * ratio) if ratio > QUIETEST else LOUDEST_VOICE for ratio in ratios]
+        if not all(usable):
+            weights = [weight if there else 0.0 for weight, there in zip(weights, usable, strict=True)]
+        shown = [highest / height for highest, height in zip(activity, level, strict=True)]
+        if min(shown) <= SILENT and any([there and s > ACTIVE for there, s in zip(usable, shown, strict=True)]):
+            weights = [weight if s > SILENT else 0.0 for weight, s in zip(weights, shown, strict=True)]
+        total = max(sum(weights), 1.0)
         self._usable = usable
-        self._weights = [w / (total * level) for w, level in zip(weights, self._level, strict=True)]
+        self._weights = [weight / (total * height) for weight, height in zip(weights, level, strict=True)]
         self._weight = np.array(self._weights)
-        self._limit[:] = [LOUDEST * level for level in self._level]
+        if level is not self._limited_for:
+            self._limited_for = level
+            self._limit[:] = [LOUDEST * height for height in level]
 
     @property
     def voices(self) -> tuple[bool, ...]:
