@@ -49,11 +49,15 @@ class Feed:
         alerts = self._monitor.push(signal, invalid, times)
         if self._beats is not None:
             for time, ventricular in self._monitor.withdrawn:
-                self._beats.remove((time + jumped, ventricular))
+                if (wrong := (time + jumped, ventricular)) in self._beats:  # and not taken yet
+                    self._beats.remove(wrong)
             self._beats += [(time + jumped, ventricular) for time, ventricular in self._monitor.beats]
         return alerts
 
     def take_beats(self) -> list[tuple[float, bool]]:
-        """Return (seconds of stream time, whether ventricular) of each beat since the last call, in order of time."""
+        """Return (seconds of stream time, whether ventricular) of each beat since the last call, in order of time.
+
+        A beat can turn out to be none within a beat or two; one that was taken by then stays taken.
+        """
         beats, self._beats = self._beats or [], []
         return sorted(beats)
