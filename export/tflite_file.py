@@ -73,7 +73,10 @@ def integer_inputs(model: bytes, scales: Mapping[str, tuple[float, int]]) -> byt
         tensor.type = schema.TensorType.INT8
         scale, zero = scales[tensor.name.decode()]
         tensor.quantization = schema.QuantizationParametersT()
-        tensor.quantization.scale, tensor.quantization.zeroPoint = np.float32([scale]), np.int64([zero])
+        tensor.quantization.scale, tensor.quantization.zeroPoint = (
+            np.array([scale], np.float32),
+            np.array([zero], np.int64),
+        )
     return _packed(parsed)
 
 

@@ -87,7 +87,8 @@ def test_every_kind_of_network_converts(small_network: Small, tmp_path: Path, fu
     )
     assert relative_error(tflite_logits(tmp_path / "int8.tflite", windows), exact) < 0.1
     interpreter, _ = details((tmp_path / "int8.tflite").read_bytes())
-    assert [one["dtype"] for one in interpreter.get_input_details()] == [np.int8, np.int8], "whether a branch reads it or not"
+    kinds = [one["dtype"] for one in interpreter.get_input_details()]
+    assert kinds == [np.int8, np.int8], "whether a branch reads it or not"
 
 
 def test_all_is_integer_up_to_the_head(int8_graph: bytes) -> None:

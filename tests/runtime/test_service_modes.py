@@ -225,7 +225,7 @@ def test_a_slow_model_that_keeps_up_goes_on_and_is_said_to_be_late(run: Any) -> 
     assert summary.modes == {"full": 51}
     assert summary.misses == 51
     late = [e for e in machine.events if isinstance(e, Technical) and e.code == "over_budget"]
-    assert [(e.phase, e.time) for e in late] == [("new", 15.5)]  # the fifth window, of 14 s; the front end lags by 1.47 s
+    assert [(e.phase, e.time) for e in late] == [("new", 15.5)]  # the fifth window, of 14 s; the filters lag by 1.47 s
     assert machine.told == []
 
 
