@@ -115,8 +115,8 @@ class TcpLine:
 
     def unplug(self) -> None:
         """As in Line."""
+        self._server.close()  # first, so that a host that is thrown out and comes back at once finds it gone
         self._leave()
-        self._server.close()
 
     def poll(self, writing: bool, timeout_s: float) -> tuple[bool, bool] | None:
         """As in Line."""

@@ -141,6 +141,7 @@ class Engine:
 
     @one_branch.setter
     def one_branch(self, wanted: bool) -> None:
+        """Let it judge the next windows, where there is one; its bundle's thresholds hold then."""
         if self._light is None or wanted == self._one_branch:
             return
         self._one_branch = wanted

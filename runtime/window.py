@@ -55,6 +55,7 @@ class Window:
 
     @transforms.setter
     def transforms(self, wanted: bool) -> None:
+        """Begin to keep it up again, or let it rest."""
         if wanted and not self._transforms:
             self.spectrogram[:] = self._stft.frames(self.signal)
         self._transforms = wanted
