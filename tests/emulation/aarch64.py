@@ -64,7 +64,7 @@ def _compare(args: argparse.Namespace) -> int:
     own = os.environ | {"PYTHONPATH": str(arm.own)}  # the same wheel here as there
     here = json.loads(run([sys.executable, str(ANSWERS), request], "ecg-edge on this machine", own))
     print(f"here: {here['machine']}; {', '.join(packages())}")
-    row = "{:<11} {:<20} {:>6} {:>7} {:>8} {:>16} {:>7}  {}".format
+    row = "{:<11} {:<24} {:>6} {:>7} {:>8} {:>16} {:>7}  {}".format
     print(row("processor", "bundle/backend", "verify", "records", "windows", "logits differ by", "events", "decisions"))
     wrong: list[str] = []
     for processor in PROCESSORS:
