@@ -31,6 +31,9 @@ class Limits:
     """Of the Challenge metric: a handful of decisions at the threshold in 200 records."""
     disagreement: float = 0.01
     """Part of the decisions (records times classes) in which two formats, or one and the float network, may differ."""
+    logit_error: float = 0.03
+    """Root of the mean square by which logits may miss the float network's, as a part of their standard deviation: the
+    shipped networks' INT8 has 0.013 to 0.020; with four times the scales of any layer that matters, 0.036 and more."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Candidate:
     """Its figures."""
     decisions: npt.NDArray[np.bool_]
     """(records, classes), at the thresholds that ship."""
+    logits: npt.NDArray[np.float32]
+    """(records, classes)."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ def judge(float_network: Candidate, candidates: Mapping[str, Candidate], limits:
 
     A figure that is not a number in a candidate and one in the float network is a fault. Decisions are compared
     between any two formats and with the float network's: a rank figure as AUROC does not see a shift of all logits.
+    Logits are compared with the float network's: a layer of little weight may be broken and few decisions show it.
     """
     reference = float_network.report
     faults: list[str] = []
@@ -74,6 +80,10 @@ def judge(float_network: Candidate, candidates: Mapping[str, Candidate], limits:
         if reference.challenge is not None and report.challenge is not None:
             was, now = reference.challenge.value, report.challenge.value
             faults += _fault(name, "Challenge metric", was, now, limits.challenge_drop)
+        error = logit_error(float_network.logits, candidate.logits)
+        if not error <= limits.logit_error:
+            told = f"{error:.4f} of their deviation, more than {limits.logit_error:g}"
+            faults.append(f"{name}: logits miss those in float by {told}")
     disagreement = 0.0
     everyone = {"float": float_network, **candidates}
     names = list(everyone)
@@ -86,6 +96,12 @@ def judge(float_network: Candidate, candidates: Mapping[str, Candidate], limits:
                     f"{first} and {second} differ in {share:.2%} of the decisions, more than {limits.disagreement:.2%}"
                 )
     return Verdict(tuple(faults), _table(reference, candidates), disagreement)
+
+
+def logit_error(exact: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> float:
+    """Return the root of the mean square of `found` less `exact`, over the standard deviation of `exact`."""
+    difference = found.astype(np.float64) - exact
+    return float(np.sqrt(np.mean(difference**2)) / np.std(exact, dtype=np.float64))
 
 
 def require_pass(verdict: Verdict) -> None:

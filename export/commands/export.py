@@ -125,6 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("class-drop", default.class_drop, "AUROC that a class with enough positives may lose"),
         ("challenge-drop", default.challenge_drop, "Challenge metric that INT8 may lose"),
         ("disagreement", default.disagreement, "part of the decisions in which ONNX, TFLite and float may differ"),
+        ("logit-error", default.logit_error, "part of their standard deviation by which logits may miss float's"),
     ):
         gate.add_argument(f"--{name}", type=float, default=value, metavar="X", help=f"{what} (default: %(default)s)")
 
@@ -183,9 +184,9 @@ def run(args: argparse.Namespace) -> int:
         if like is None
         else like.classes
     )
-    limits = Limits(args.macro_drop, args.class_drop, args.challenge_drop, args.disagreement)
+    limits = Limits(args.macro_drop, args.class_drop, args.challenge_drop, args.disagreement, args.logit_error)
     exact, *candidates = (
-        Candidate(valid.report(logits, classes, weights), decisions(probabilities(logits), classes))
+        Candidate(valid.report(logits, classes, weights), decisions(probabilities(logits), classes), logits)
         for logits in (formats.float_logits(valid.windows), *int8.values())
     )
     verdict = judge(exact, dict(zip(int8, candidates, strict=True)), limits)
