@@ -48,7 +48,8 @@ class FinetuneSettings:
     gradient_norm: float = 1.0
     """Gradients longer than this are scaled down to it."""
     average_decay: float = 0.997
-    """Per step, of the running average of the weights, which is what is validated and kept."""
+    """Per step at most, of the running average of the weights, which is what is validated and kept. Before step
+    10 / (1 - average_decay) of a run it is smaller: the average is then over about a tenth of the steps so far."""
     rare_power: float = 0.0
     """A positive counts (negatives / positives) ** rare_power times in the loss: 0 as it comes, 1 balanced."""
     rare_limit: float = 10.0
