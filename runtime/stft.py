@@ -26,6 +26,7 @@ TABLE_BITS = 20
 MAGNITUDE_BITS = 24  # of a normalised frame
 MANTISSA_BITS = 8  # leading bits of the power that its logarithm is looked up from
 INPUT_BITS = 32  # of a sample's magnitude at most
+STRETCH = 1024  # frames of a long record at a time: buffers of 20 MB for twelve leads, not 200 for half an hour
 FLOAT64_MANTISSA_BITS = 52  # of an IEEE 754 double, below its exponent
 FLOAT64_SMALLEST = -1022  # log2 of the smallest normal double: the one whose exponent field holds 1
 
@@ -69,6 +70,7 @@ class Stft:
         self.shift = 17 + self.length.bit_length() - 1  # |spectrum| <= 2**24 * (length / 2) * 2**20 before, 2**26 after
         self._tables = _tables(contract, self.bins, self.shift)
         self._buffers: _Buffers | None = None
+        self._longest = (STRETCH - 1) * self.hop + self.length  # samples at a time
 
     def transform(self, frames: npt.NDArray[np.integer]) -> Transform:
         """Return the spectra of frames (..., length) of integers of at most 32 bits."""
@@ -84,6 +86,10 @@ class Stft:
         """
         if signal.shape[-1] < self.length:
             return np.zeros((*signal.shape[:-1], self.bins, 0), dtype=np.uint8)
+        if signal.shape[-1] > self._longest:
+            starts = range(0, signal.shape[-1] - self.length + 1, STRETCH * self.hop)
+            parts = [self.frames(signal[..., start : start + self._longest]) for start in starts]
+            return np.concatenate(parts, axis=-1)
         b, bits = self._spectra(signal)
         multiply(b.both, b.both, b.both)
         add(b.re, b.im, b.power)

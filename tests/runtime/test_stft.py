@@ -15,7 +15,7 @@ from ecg_edge.runtime.conditioning import condition
 from ecg_edge.runtime.contract import Contract
 from ecg_edge.runtime.selftest import front_end_inputs
 from ecg_edge.runtime.sources.records import read_recording
-from ecg_edge.runtime.stft import Stft, spectrogram, twiddle_tables, window_table
+from ecg_edge.runtime.stft import STRETCH, Stft, spectrogram, twiddle_tables, window_table
 
 CONTRACT = Contract()
 N = CONTRACT.stft_length
@@ -213,6 +213,18 @@ def test_a_transform_gives_the_same_frames_whatever_it_was_given_before() -> Non
     before = [stft.frames(s) for s in (signal, signal[:, :144], other, signal[0], signal)]
     for found, s in zip(before, (signal, signal[:, :144], other, signal[0], signal), strict=True):
         np.testing.assert_array_equal(found, spectrogram(s, CONTRACT))
+
+
+def test_a_long_signal_is_transformed_in_stretches() -> None:
+    contract = Contract()
+    whole, hop, length = Stft(contract), contract.stft_hop, contract.stft_length
+    longest = (STRETCH - 1) * hop + length
+    signal = np.random.default_rng(3).integers(-32768, 32768, (2, 2 * longest + 2 * hop + 7)).astype(np.int16)
+    for samples in (longest, longest + 1, longest + hop, 2 * longest - length + hop, signal.shape[1]):
+        part = signal[:, :samples]
+        starts = range(0, samples - length + 1, hop)
+        frames = [whole.frames(part[:, start : start + length]) for start in starts]
+        np.testing.assert_array_equal(whole.frames(part), np.concatenate(frames, axis=-1))
 
 
 def test_samples_of_more_than_32_bits_are_refused() -> None:
