@@ -33,7 +33,6 @@ GROUP = 4  # blocks that go through the high-pass together: 1 s, the shortest ho
 RATES = (100, 2000)  # device rates in Hz that can be resampled; below 100 Hz there is no pass band to 40 Hz
 PV_PER_LSB = (1, 10**8)  # picovolts per count; above 100 microvolts per count an ECG has no shape left
 PV_PER_THIRTYSECOND = 2_000_000  # picovolts of 32 times 1/16 microvolt: what 1/32 LSB is divided by
-FLOAT_PV = 2**22  # gain up to which 2**31 of 1/32 LSB times it, plus a half, is below 2**53
 SIXTEENTHS_LIMIT = 2**27 - 1  # 8.4 V; an input beyond it is no electrode's voltage
 
 
@@ -300,20 +299,18 @@ class Conditioner:
         self._filled = self._end = left
 
     def _to_sixteenths(self, fine: npt.NDArray[np.float64]) -> None:
-        """Round 1/32 LSB and scale to 1/16 microvolt, in place: two roundings that fit 64-bit integers."""
+        """Round 1/32 LSB and scale to 1/16 microvolt, in place: two roundings, as of 64-bit integers.
+
+        The second is floor((x * pv + half) / divisor) for whole x. A quarter more than that numerator, a whole number,
+        makes a quotient at least 1 / (4 * divisor) = 1.25e-7 from the next whole one, with the same floor. Taken as x
+        times a rounded factor plus a rounded offset it is off by less than 4 * 2**-53 of itself, within
+        SIXTEENTHS_LIMIT by 6e-8: too little to change the floor. What is beyond is clipped.
+        """
         fine += 0.5
         np.floor(fine, out=fine)
-        if self._pv <= FLOAT_PV:  # then every number below 2**31 comes out of float64 as out of integers
-            fine *= self._pv
-            fine += PV_PER_THIRTYSECOND // 2
-            fine /= PV_PER_THIRTYSECOND
-            np.floor(fine, out=fine)
-        else:
-            scaled = fine.astype(np.int64)
-            scaled *= self._pv
-            scaled += PV_PER_THIRTYSECOND // 2
-            scaled //= PV_PER_THIRTYSECOND
-            fine[:] = scaled
+        fine *= self._pv / PV_PER_THIRTYSECOND
+        fine += (PV_PER_THIRTYSECOND // 2 + 0.25) / PV_PER_THIRTYSECOND
+        np.floor(fine, out=fine)
         if self._may_saturate and _beyond(fine, SIXTEENTHS_LIMIT):
             self.saturated += int(np.count_nonzero(np.abs(fine) > SIXTEENTHS_LIMIT))
             np.clip(fine, -SIXTEENTHS_LIMIT, SIXTEENTHS_LIMIT, out=fine)

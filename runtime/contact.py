@@ -92,9 +92,10 @@ class Contact:
             return
         if off is not None:
             level[:, off] = np.nan  # above nothing
-        away = np.abs(level - self._usual)
+        away = level - self._usual
         self._usual[0] = level[0]
-        if self._goes_on or (away > self._limits).any():
+        np.absolute(away, out=away)
+        if self._goes_on or np.count_nonzero(away > self._limits):
             self._judge(end, np.nan_to_num(away))
 
     def tell(self, until: float, time: float) -> list[Event]:

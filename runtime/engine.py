@@ -4,6 +4,7 @@ No clock, no thread, no I/O. The same samples give the same events however they 
 on the machine (sequence numbers, time of day, latency) is stamped on by the caller.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,6 +95,7 @@ class Engine:
         self._skipping = 0  # windows skipped in the run of skips that goes on
         self._jumped = 0.0  # seconds of gaps that were not filled
         self._rested_on = np.zeros(len(LEADS), dtype=np.bool_)
+        self._rests_on: npt.NDArray[np.bool_] | None = None  # mask of the last window judged
         self._arrivals: list[float] = []
         self.stride = 1
         """Of so many windows the model judges one; whoever has a clock may change it while the stream goes on."""
@@ -296,6 +298,8 @@ class Engine:
     def _window_takes(self, conditioned: Conditioned, start: int, stop: int, at: float) -> list[Event]:
         if start >= len(conditioned.signal):
             return []
+        if not start and stop == len(conditioned.signal):
+            return self._hops(conditioned, at)
         return self._hops(Conditioned(conditioned.signal[start:stop], conditioned.invalid[start:stop]), at)
 
     def _hops(self, conditioned: Conditioned, at: float) -> list[Event]:
@@ -356,7 +360,7 @@ class Engine:
             backend = self._light.backend if self._light and self._one_branch else self._backend
             logits = backend.logits(signal, spectrogram)
             self._lap("inference")
-            failing = int(np.count_nonzero(np.isfinite(logits))) < logits.size
+            failing = not math.isfinite(sum(logits.tolist()))  # float32 cannot add up to more than float64 holds
             if failing != self._model_failing:
                 self._model_failing = failing
                 text = (
@@ -365,7 +369,9 @@ class Engine:
                 events.append(Technical(time=time, code="model_fault", phase="new" if failing else "end", message=text))
             if not failing:
                 answer = probabilities(logits)
-                self._rested_on |= usable
+                if usable is not self._rests_on:  # a new one with each change
+                    self._rests_on = usable
+                    self._rested_on |= usable
         if answer is None:
             self.unusable += 1
         else:

@@ -62,6 +62,10 @@ class Quality:
         self._joined = np.zeros((len(LEADS), contract.hop + 2), dtype=np.int32)
         self._slope, self._bend = np.zeros((2, self._joined.size), dtype=np.int32)
         self._steep = np.zeros(self._joined.shape, dtype=np.bool_)
+        self._steep_bytes = self._steep.view(np.uint8)
+        # All but the two that reach into the next row; a product with it counts in the smallest type that holds a hop.
+        self._counted = np.ones(contract.hop + 2, dtype=np.uint8 if contract.hop < 256 else np.uint16)
+        self._counted[-2:] = 0
         self.usable = present
         """Leads (12,) that the current window may rest on."""
         self.score = 0.0
@@ -87,7 +91,7 @@ class Quality:
             self.score = 1.0 if self._spotless else 1.0 - int(self._bad_hops.sum()) / (hops * self._leads)
         return states
 
-    def _rough(self, signal: npt.NDArray[np.int16]) -> npt.NDArray[np.intp]:
+    def _rough(self, signal: npt.NDArray[np.int16]) -> npt.NDArray[np.unsignedinteger]:
         """Return how many second differences of each lead (12,) are steep."""
         joined, slope, bend = self._joined, self._slope, self._bend
         joined[:, :2] = joined[:, -2:]
@@ -97,8 +101,7 @@ class Quality:
         np.subtract(slope[1:], slope[:-1], out=bend[:-1])
         np.absolute(bend, out=bend)
         np.greater(bend, ROUGH_MICROVOLTS, out=self._steep.reshape(-1))
-        rough: npt.NDArray[np.intp] = np.add.reduce(self._steep[:, :-2], axis=1, dtype=np.intp)
-        return rough
+        return self._steep_bytes.dot(self._counted)
 
     def _is_well(self, high: list[int], low: list[int], rough: list[int]) -> bool:
         """Return whether nothing is wrong with any lead that is present, electrodes apart; each (12,).
@@ -116,7 +119,7 @@ class Quality:
         self,
         high: npt.NDArray[np.int16],
         low: npt.NDArray[np.int16],
-        rough: npt.NDArray[np.intp],
+        rough: npt.NDArray[np.unsignedinteger],
         invalid: npt.NDArray[np.bool_],
     ) -> LeadStates:
         """Return what is wrong with each lead."""

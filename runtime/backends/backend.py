@@ -23,5 +23,8 @@ class Backend(Protocol):
 
 def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Return the sigmoid of logits, without overflow."""
-    negated = np.negative(logits, dtype=np.float64)
-    return 1.0 / (1.0 + np.exp(np.maximum(np.minimum(negated, 60.0), -60.0)))
+    odds = np.negative(logits, dtype=np.float64)
+    np.minimum(odds, 60.0, out=odds)  # on the other side nothing can overflow
+    np.exp(odds, out=odds)
+    np.add(odds, 1.0, out=odds)
+    return np.divide(1.0, odds, out=odds)

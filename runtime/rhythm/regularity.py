@@ -6,7 +6,8 @@ tells the two apart, where their mean would not.
 """
 
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import compress
+from operator import sub
 
 from .beats import median
 
@@ -20,14 +21,15 @@ def irregularity(beats: Iterable[tuple[float, bool]]) -> float | None:
     beats: (time in seconds, whether ventricular), newest first, of an unbroken stretch; those more than LOOK_BACK_S
     before the newest do not count. Intervals that begin or end with a ventricular beat are in no difference.
     """
-    intervals = []
-    newest = None
-    for (later, wide), (earlier, wide_too) in pairwise(beats):
-        newest = later if newest is None else newest
-        if earlier < newest - LOOK_BACK_S:
-            break
-        intervals.append((later - earlier, wide or wide_too))
-    differences = [abs(a - b) for (a, ectopic), (b, ectopic_too) in pairwise(intervals) if not (ectopic or ectopic_too)]
-    if len(differences) < FEWEST:
-        return None
-    return median(differences) / median([interval for interval, _ in intervals])
+    beats = list(beats)
+    first = beats[0][0] - LOOK_BACK_S if beats else 0.0
+    times = [time for time, _ in beats if time >= first]
+    # By functions of the interpreter's own: in atrial fibrillation the model's alerts ask every second.
+    intervals = list(map(sub, times, times[1:]))
+    differences = map(abs, map(sub, intervals, intervals[1:]))
+    wide = [ventricular for _, ventricular in beats[: len(times)]]
+    if any(wide):
+        conducted = [not any(three) for three in zip(wide, wide[1:], wide[2:], strict=False)]
+        differences = compress(differences, conducted)
+    counted = list(differences)
+    return median(counted) / median(intervals) if len(counted) >= FEWEST else None

@@ -42,10 +42,6 @@ class Shapes:
         self._others: list[int] = []
         self._rows: FloatArray | None = None  # of `_alike`, and where they stand in a beat
         self._places: npt.NDArray[np.intp]
-        self.correlation = 1.0
-        """Of the last beat with the template."""
-        self.relative_sharpness = 1.0
-        """Of the last beat against the usual one."""
 
     def ventricular(self, beat: Beat, wave: FloatArray, age: int, usable: tuple[bool, ...]) -> bool:
         """Return whether a beat is ventricular, and learn from it.
@@ -57,25 +53,28 @@ class Shapes:
         if place < AROUND + SHIFT or place + AROUND + SHIFT >= samples or not any(usable):
             return False
         wide, template = wave[:, place - AROUND - SHIFT : place + AROUND + SHIFT + 1], self._template
-        if not all(usable):
+        whole = all(usable)
+        if not whole:
             wide = wide * _mask(usable)
-            template = None if template is None else template * _mask(usable)
-        shape = wide[:, SHIFT:-SHIFT]
-        if template is None or self._template is None:
-            self._template, self._sharpness = shape.copy(), beat.sharpness
+        shape = wide[:, SHIFT:-SHIFT].copy()
+        if template is None:
+            self._template, self._sharpness = shape, beat.sharpness
             return False
-        self.correlation = self._alike(template, wide)
-        self.relative_sharpness = beat.sharpness / self._sharpness
-        if self.correlation >= ALIKE:
-            change = shape - self._template
-            change *= _mask(usable, MEMORY)
-            self._template += change
+        shown = template if whole else template * _mask(usable)
+        correlation = _correlation(shown.ravel(), shape.ravel())
+        if correlation < ALIKE:  # most beats are alike as they stand
+            correlation = self._alike(shown, wide)
+        if correlation >= ALIKE:
+            shape -= template
+            shape *= 1 / MEMORY if whole else _mask(usable, MEMORY)
+            template += shape
             self._sharpness += (beat.sharpness - self._sharpness) / MEMORY
             if self._other_sharpness < SHARPER * self._sharpness:
                 self._others.clear()
             return False
+        wider = beat.sharpness / self._sharpness < WIDE
         self._relearn(beat, wide)
-        return self.correlation < UNLIKE and self.relative_sharpness < WIDE
+        return correlation < UNLIKE and wider
 
     def _relearn(self, beat: Beat, wide: FloatArray) -> None:
         """Follow a shape that is not the usual one, and make it the usual one when it stays."""
@@ -112,6 +111,12 @@ class Shapes:
             if scale := products[k][k] * size:
                 highest = max(highest, product / sqrt(scale))
         return highest
+
+
+def _correlation(one: FloatArray, other: FloatArray) -> float:
+    """Return the correlation of two shapes, each in one piece, without shifting them; 0 for one that is zero."""
+    scale = float(one.dot(one)) * float(other.dot(other))
+    return float(one.dot(other)) / sqrt(scale) if scale else 0.0
 
 
 @lru_cache(maxsize=256)

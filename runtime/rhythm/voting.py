@@ -126,7 +126,9 @@ class Voting:
         around = min(place + 6, HISTORY)
         recent = self._history.last(around - place + 5, self._later + HISTORY - around)
         highest: list[float] = np.maximum.reduce(recent, axis=1).tolist()
-        self._level = [
-            max(level + (min(top, 2 * level) - level) / LEVEL_BEATS, LOWEST_LEVEL) if there else level
-            for level, top, there in zip(self._level, highest, usable, strict=True)
-        ]
+        changed = []  # by comparisons, which cost half of `min` and `max`
+        for level, top, there in zip(self._level, highest, usable, strict=True):
+            if there:
+                level += ((top if top < 2 * level else 2 * level) - level) / LEVEL_BEATS
+            changed.append(level if level > LOWEST_LEVEL else LOWEST_LEVEL)
+        self._level = changed
