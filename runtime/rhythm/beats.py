@@ -92,7 +92,8 @@ class BeatDetector:
         self._before = (0.0, 0.0)
         self._pending: _Peak | None = None
         self._missed: _Peak | None = None
-        self._joined = [0.0] * (3 * RISE)  # what came last
+        self._joined = self._earlier = [0.0] * (3 * RISE)  # what was taken last and before that
+        self._start = -RISE  # its first sample
 
     @property
     def learning(self) -> bool:
@@ -128,46 +129,49 @@ class BeatDetector:
         self._heights, self._noise = [], []
         self._learned_at = self.end + LEARNING
 
-    def push(self, joined: list[float], trust_wide: bool) -> list[Beat]:
-        """Take strengths, then as many upper halves, then lower ones, and return the beats that are now known.
+    def take(self, joined: list[float]) -> None:
+        """Take strengths, then as many upper halves, then lower ones, for `walk` to go through."""
+        self._earlier, self._joined, self._start = self._joined, joined, self.end
+
+    def walk(self, samples: int, trust_wide: bool) -> list[Beat]:
+        """Go through the next samples of what was taken, and return the beats that are now known.
 
         trust_wide: whether a peak may be a beat for its lower frequencies alone.
         """
         found: list[Beat] = []
         before, last = self._before
-        n = len(joined) // 3
         pending, end = self._pending, self.end
         sample, height = (pending.sample, pending.height) if pending is not None else (end - NEVER, 0.0)
         k = end - 1  # the sample before this one
-        for value in joined[:n]:
+        for value in self._joined[end - self._start : end - self._start + samples]:
             if last > before and last >= value:  # a peak there
                 if k - sample >= REFRACTORY:
                     if height:
-                        found += self._judge(pending or self._peak(sample, height, joined))
+                        found += self._judge(pending or self._peak(sample, height))
                     pending, sample, height = None, k, last
                 elif last > height:
                     pending, sample, height = None, k, last
             before, last = last, value
             k += 1
         if height:
-            pending = pending or self._peak(sample, height, joined)
+            pending = pending or self._peak(sample, height)
             if k - sample > REFRACTORY:
                 found += self._judge(pending)
                 pending = None
         self.end = k + 1
         self._pending = pending
         self._before = before, last
-        self._joined = joined
         return found + self._search_back(trust_wide) if self._missed is not None else found
 
-    def _peak(self, sample: int, height: float, joined: list[float]) -> _Peak:
-        """Return a peak in what comes now, or at the end of what came last, with the highest frequencies around it."""
-        n, place = len(joined) // 3, sample - self.end
+    def _peak(self, sample: int, height: float) -> _Peak:
+        """Return a peak in what was taken, or at the end of what was before, with the highest frequencies around it."""
+        joined = self._joined
+        n, place = len(joined) // 3, sample - self._start
         start, stop = max(place - RISE, 0), place + 2
         upper, lower = joined[n + start : n + stop], joined[2 * n + start : 2 * n + stop]
         if place < RISE:
-            n, before = len(self._joined) // 3, place - RISE
-            upper, lower = upper + self._joined[2 * n + before : 2 * n], lower + self._joined[before:]
+            n, before = len(self._earlier) // 3, place - RISE
+            upper, lower = upper + self._earlier[2 * n + before : 2 * n], lower + self._earlier[before:]
         return _Peak(sample, height, max(upper), max(lower))
 
     def _judge(self, peak: "_Peak") -> list[Beat]:

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from .filters import FloatArray
+from .rolling import Rolling
 
 LEADS_USED = 3  # more cost time and vote no better
 WINDOW = 300  # samples: 3 s hold at least seven periods
@@ -31,10 +32,14 @@ SCORE = 0.3  # half way between the 99.9th percentile of conducted rhythm and th
 SMALLEST = 40.0  # mean of the absolute value in microvolts: a sine of 0.13 mV peak to peak; fine VF is lower yet
 SPIKY = 0.18  # mean against highest absolute value: 0.64 for a sine; complexes with rest between them have less
 HALF_FULL = 1.5  # seconds: the score of a window passes the limit when fibrillation fills about half of it
-EVERY_SECONDS = 0.5  # from one look to the next
+LOOK_SAMPLES = 50  # from one look to the next, 0.5 s
 MAY_MISS = 1  # of the votes: fibrillation waxes and wanes
 
 _ONES = np.ones(POINTS)  # a product with them is the quicker sum
+
+_Heights = tuple[list[float], list[float]]
+"""Sum and highest of the absolute values of LOOK_SAMPLES, every STEPth, of each lead. `wave` is exact in float64, and
+so are sums of it, in any order."""
 
 
 class Fibrillation:
@@ -48,7 +53,9 @@ class Fibrillation:
         """Whether the last looks showed fibrillation or flutter."""
         self.suspected = False
         """Whether any of the last looks showed it."""
-        self._votes: deque[bool] = deque(maxlen=round((seconds - HALF_FULL) / EVERY_SECONDS) + 1)
+        self._heights: deque[_Heights] = deque(maxlen=WINDOW // LOOK_SAMPLES)  # what the window consists of
+        self._ahead: list[_Heights] = []  # of what came at once with it and is for the next looks
+        self._votes: deque[bool] = deque(maxlen=round((seconds - HALF_FULL) * 100 / LOOK_SAMPLES) + 1)
         hz = np.arange(LOWEST_HZ, HIGHEST_HZ, STEP_HZ)
         angles = 2 * np.pi * np.outer(hz, np.arange(POINTS) * STEP / 100)
         bell = np.sin(np.pi * (np.arange(POINTS) + 0.5) / POINTS) ** 2
@@ -59,6 +66,8 @@ class Fibrillation:
     def forget(self) -> None:
         """Drop the votes: the signal has a hole."""
         self._votes.clear()
+        self._heights.clear()
+        self._ahead.clear()
         self._count()
 
     def _count(self) -> None:
@@ -67,32 +76,42 @@ class Fibrillation:
         self.present = len(votes) == votes.maxlen and yes >= len(votes) - MAY_MISS
         self.suspected = yes > 0
 
-    def look(self, wave: FloatArray, usable: tuple[bool, ...]) -> None:
-        """Judge the last WINDOW samples of `wave` (leads, samples); usable: leads that can be read."""
-        leads, chosen = _chosen(usable)
-        self.seen = self._most_show_it(wave[leads, -WINDOW::STEP], chosen)
-        self._votes.append(self.seen)
-        self._count()
+    def look(self, wave: Rolling, later: int, usable: tuple[bool, ...]) -> None:
+        """Judge the WINDOW samples that end `later` samples before the newest of `wave`.
 
-    def _most_show_it(self, window: FloatArray, chosen: Sequence[int]) -> bool:
-        """Return whether more than half of the large enough leads in `window` (leads, POINTS) reach SCORE.
+        usable: leads that can be read. Looks are LOOK_SAMPLES apart, but for those before which `forget` was called.
+        """
+        if self._ahead:
+            self._heights.append(self._ahead.pop(0))
+        else:
+            new = 1 if len(self._heights) == self._heights.maxlen else WINDOW // LOOK_SAMPLES
+            ahead = later // LOOK_SAMPLES * LOOK_SAMPLES
+            found = _heights(wave.last(new * LOOK_SAMPLES + ahead, later - ahead))
+            self._heights.extend(found[:new])
+            self._ahead = found[new:]
+        self.seen = self._most_show_it(wave, later, _chosen(usable))
+        self._votes.append(self.seen)
+        if self.seen or self.suspected:
+            self._count()
+
+    def _most_show_it(self, wave: Rolling, later: int, chosen: Sequence[int]) -> bool:
+        """Return whether more than half of the large enough of the `chosen` leads reach SCORE.
 
         Fibrillation shows in every lead, an artifact in one or two.
         """
-        heights = np.abs(window)
-        sizes: list[float] = heights.dot(_ONES).tolist()
-        highest: list[float] = np.maximum.reduce(heights, axis=1).tolist()
+        sizes = {k: sum([sums[k] for sums, _ in self._heights]) for k in chosen}
         large = [k for k in chosen if sizes[k] >= SMALLEST * POINTS]
         needed = len(large) // 2 + 1
-        large = [k for k in large if sizes[k] >= SPIKY * POINTS * highest[k]]
+        large = [k for k in large if sizes[k] >= SPIKY * POINTS * max([highest[k] for _, highest in self._heights])]
         if needed > len(large):  # as always while the heart beats: a tenth of what follows is saved
             return False
+        window = wave.last(WINDOW, later)[large, ::STEP]
         steps: list[float] = np.abs(window[:, 1:] - window[:, :-1]).dot(_ONES[1:]).tolist()
         for n, k in enumerate(large):
             if needed > len(large) - n:  # not enough are left
                 return False
-            half_period = int(np.pi * sizes[k] / max(steps[k], 1.0) + 0.5)
-            if self._shows_it(window[k], sizes[k], min(max(half_period, 1), POINTS // 2)):
+            half_period = int(np.pi * sizes[k] / max(steps[n], 1.0) + 0.5)
+            if self._shows_it(window[n], sizes[k], min(max(half_period, 1), POINTS // 2)):
                 needed -= 1
             if not needed:
                 return True
@@ -122,8 +141,15 @@ class Fibrillation:
         return concentration - leakage > SCORE
 
 
+def _heights(wave: FloatArray) -> list[_Heights]:
+    """Return the heights of each LOOK_SAMPLES of (leads, samples)."""
+    heights = np.abs(wave[:, ::STEP]).reshape(len(wave), -1, LOOK_SAMPLES // STEP)
+    sums: list[list[float]] = heights.dot(_ONES[: LOOK_SAMPLES // STEP]).T.tolist()
+    highest: list[list[float]] = np.maximum.reduce(heights, axis=2).T.tolist()
+    return list(zip(sums, highest, strict=True))
+
+
 @lru_cache(maxsize=256)
-def _chosen(usable: tuple[bool, ...]) -> tuple[slice, list[int]]:
-    """Return the stretch of leads that holds the first LEADS_USED usable ones, and which they are within it."""
-    chosen = [k for k, there in enumerate(usable) if there][:LEADS_USED] or [0]
-    return slice(chosen[0], chosen[-1] + 1), [k - chosen[0] for k in chosen if any(usable)]
+def _chosen(usable: tuple[bool, ...]) -> list[int]:
+    """Return the first LEADS_USED usable leads."""
+    return [k for k, there in enumerate(usable) if there][:LEADS_USED]

@@ -20,7 +20,7 @@ from ..events import Alert
 from ..filters import BLOCK
 from ..policy import Policy
 from .beats import Beat, BeatDetector
-from .fibrillation import EVERY_SECONDS, WINDOW, Fibrillation
+from .fibrillation import LOOK_SAMPLES, Fibrillation
 from .filters import GROUP, HALF, Filters, FloatArray
 from .rate import Rate
 from .readable import Readable
@@ -32,7 +32,6 @@ from .voting import Voting
 PREFERENCE = ("II", "V2", "V5", "I", "V1", "V3", "V4", "V6")  # measured leads, those with tall QRS complexes first
 LIMB_LEADS = LEADS[:6]
 HISTORY = 400  # samples of `wave` kept: a beat found by searching back is at most that old at 40 a minute
-LOOK_SAMPLES = round(EVERY_SECONDS * 100)
 RELEARN_SECONDS = 20.0  # without a beat, after which whatever stands out is learned as one: electrodes may have moved
 AFTERMATH_SAMPLES = 2000  # 20 s after fibrillation, in which slow waves must not hide an asystole by passing for beats
 LEARN_SECONDS = 5.0  # in which a heart shows beats enough to learn one from; otherwise another try
@@ -161,7 +160,7 @@ class RhythmMonitor:
         self.beats, self.withdrawn = [], []
         n = len(times)
         clean = b"\x01" not in invalid.tobytes()  # the quickest way to ask
-        if n > 1 and not (clean and self._readable.well and not self._detector.learning and not self._blind):
+        if n > 1 and not (clean and self.calm):
             alerts = []
             beats, withdrawn = self.beats, self.withdrawn
             for k, time in enumerate(times):
@@ -188,28 +187,32 @@ class RhythmMonitor:
         self._voting.push(squares)
         alerts = []
         detector, voting = self._detector, self._voting
+        joined = 0
         for k, time in enumerate(times):
             self._end += BLOCK
-            learning = not detector.level and detector.settled
-            alerts += self._judge(voting.join(k, readable.watched, learning), time, (n - 1 - k) * BLOCK)
+            if k == joined:
+                learning, alike = not detector.level and detector.settled, voting.alike(k)
+                detector.take(voting.join(k, alike, readable.watched, learning))
+                joined += alike
+            alerts += self._judge(time, (n - 1 - k) * BLOCK)
         if readable.well and (self._end // BLOCK - self._first_group) % GROUP == 0:
             readable.look(self._filters)
         self.calm = self._is_calm()
         return alerts
 
-    def _judge(self, joined: list[float], time: float, later: int) -> list[Alert]:
+    def _judge(self, time: float, later: int) -> list[Alert]:
         """Return what a block changes; later: samples behind it that have been filtered already."""
         detector, readable, fibrillation = self._detector, self._readable, self._fibrillation
         end = self._end
         unlearned = not detector.level
-        beats = detector.push(joined, trust_wide=end - self._fibrillated > AFTERMATH_SAMPLES)
+        beats = detector.walk(BLOCK, trust_wide=end - self._fibrillated > AFTERMATH_SAMPLES)
         if beats:
             self._take_beats(beats, self._voting.voices, later)
             self._calm_until = 0
         if unlearned and detector.level:  # beats before this were learned from and not told
             self._watched_since = self._time(end)
         if end % LOOK_SAMPLES == 0:
-            fibrillation.look(self._wave.last(WINDOW, later), readable.watched)
+            fibrillation.look(self._wave, later, readable.watched)
             if fibrillation.seen:
                 self._fibrillated = end
                 self._calm_until = 0
@@ -274,7 +277,7 @@ class RhythmMonitor:
             age = self._end - beat.sample
             ventricular = self._shapes.ventricular(beat, self._wave.last(HISTORY, later), age, voices)
             self._rate.beat(time, ventricular)
-            self._voting.beat(beat.sample, voices)
+            self._voting.beat(age, later, voices)
             self.beats.append((time, ventricular))
             self._beating = True
 

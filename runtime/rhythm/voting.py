@@ -37,20 +37,24 @@ class Voting:
         self._level = self._limited_for = [LOWEST_LEVEL] * leads  # a new list with each change
         self._weights = [0.0] * leads
         self._weight = np.zeros(leads)
-        self._limit = np.full((BLOCK, leads), LOUDEST * LOWEST_LEVEL)  # a row a sample: compared in one stretch
+        # A row a sample: compared in one stretch.
+        self._limit = np.full((WEIGH_BLOCKS * BLOCK, leads), LOUDEST * LOWEST_LEVEL)
         self._usable: tuple[bool, ...] = (False,) * leads
         self._history = Rolling(leads, HISTORY + GROUP * BLOCK)
         parts = np.zeros((3, GROUP * BLOCK, leads))
-        self._blocks = [parts[:, k * BLOCK : (k + 1) * BLOCK] for k in range(GROUP)]
+        # By the first block and the number of blocks that are joined at once.
+        self._blocks = {
+            (k, n): parts[:, k * BLOCK : (k + n) * BLOCK] for n in range(1, GROUP + 1) for k in range(GROUP + 1 - n)
+        }
         # By how many blocks come: strength, both halves, those by kind and block as `push` is given them.
         self._parts = [
             (*parts[:, : n * BLOCK], parts[1:, : n * BLOCK].reshape(2, n, BLOCK, leads)) for n in range(GROUP + 1)
         ]
         self._fresh = 0  # samples that came last
-        self._limited = np.zeros((3, BLOCK, leads))
-        self._rows = self._limited.reshape(3 * BLOCK, leads)
+        self._joining = [
+            (self._limit[: n * BLOCK], np.zeros((3, n * BLOCK, leads))) for n in range(WEIGH_BLOCKS + 1)
+        ]
         self._end = 0  # samples joined so far
-        self._later = 0  # samples that came at once with them and are not joined yet
 
     def push(self, squares: FloatArray) -> None:
         """Take the squared envelopes at 18 and below at 9 Hz of n blocks, (n, 2 * BLOCK, leads).
@@ -70,27 +74,31 @@ class Voting:
         """Let samples go by that no lead can be read in."""
         self._end += samples
 
-    def join(self, block: int, usable: tuple[bool, ...], learning: bool) -> list[float]:
-        """Return strength, upper and lower half, BLOCK of each, joined over the leads; 0 without a usable lead.
+    def alike(self, block: int) -> int:
+        """Return how many of the blocks that came last can be joined at once, from `block` on: to the next weighing."""
+        return min(self._fresh // BLOCK - block, WEIGH_BLOCKS - (self._end // BLOCK + 1) % WEIGH_BLOCKS)
 
-        block: which of those that came last; each once, in order. usable: leads that may have a voice. learning: no
-        beat is known yet; a lead's level is then the highest that it had.
+    def join(self, block: int, n: int, usable: tuple[bool, ...], learning: bool) -> list[float]:
+        """Return strength, upper and lower half, n * BLOCK of each, joined over the leads; 0 without a usable lead.
+
+        block: first of those that came last; each once, in order. n: as `alike` says, 1 while learning. usable: leads
+        that may have a voice. learning: no beat is known yet; a lead's level is then the highest that it had.
         """
-        parts = self._blocks[block]
-        self._later = self._fresh - (block + 1) * BLOCK
-        self._end += BLOCK
+        parts, end = self._blocks[block, n], self._end + BLOCK
+        self._end += n * BLOCK
         if learning:
             highest: list[float] = np.maximum.reduce(parts[0]).tolist()
             self._level = [max(level, top) for level, top in zip(self._level, highest, strict=True)]
-        if learning or self._end % (WEIGH_BLOCKS * BLOCK) == 0 or usable != self._usable:
-            self._weigh(usable)
-        np.minimum(parts, self._limit, out=self._limited)
-        joined: list[float] = self._rows.dot(self._weight).tolist()
+        if learning or end % (WEIGH_BLOCKS * BLOCK) == 0 or usable != self._usable:
+            self._weigh(usable, self._fresh - (block + 1) * BLOCK)
+        limit, limited = self._joining[n]
+        np.minimum(parts, limit, out=limited)
+        joined: list[float] = limited.reshape(-1, len(self._level)).dot(self._weight).tolist()
         return joined
 
-    def _weigh(self, usable: tuple[bool, ...]) -> None:
-        """Give each usable lead its weight, which also divides by its level."""
-        recent = self._history.last(LOOK_BACK, self._later)
+    def _weigh(self, usable: tuple[bool, ...], later: int) -> None:
+        """Give each usable lead its weight, which also divides by its level; later: samples that came since."""
+        recent = self._history.last(LOOK_BACK, later)
         means: list[float] = recent.dot(_MEAN).tolist()
         activity: list[float] = np.maximum.reduce(recent, axis=1).tolist()
         level = self._level
@@ -118,13 +126,15 @@ class Voting:
         """Forget how high beats stand."""
         self._level = [LOWEST_LEVEL] * len(self._level)
 
-    def beat(self, sample: int, usable: tuple[bool, ...]) -> None:
-        """Learn from a beat at `sample` how high beats stand in each usable lead."""
-        place = sample - self._end + HISTORY
-        if place < 5:
+    def beat(self, age: int, later: int, usable: tuple[bool, ...]) -> None:
+        """Learn from a beat how high beats stand in each usable lead.
+
+        age: samples since the beat, when it became known; later: samples that came since that.
+        """
+        if age > HISTORY - 5:
             return
-        around = min(place + 6, HISTORY)
-        recent = self._history.last(around - place + 5, self._later + HISTORY - around)
+        after = min(age, 6)
+        recent = self._history.last(5 + after, later + age - after)
         highest: list[float] = np.maximum.reduce(recent, axis=1).tolist()
         changed = []  # by comparisons, which cost half of `min` and `max`
         for level, top, there in zip(self._level, highest, usable, strict=True):
