@@ -59,7 +59,7 @@ class Contact:
         rows = np.concatenate([np.ones((1, rate)), 2 * np.cos(turns), 2 * np.sin(turns)])
         self._rows = rows * (pv_per_lsb * 1e-6 / rate)  # to microvolts
         # A tone shows with 0.7 of its amplitude at least in its cosine or its sine.
-        self._limits = np.full((len(rows), 1), 0.7 * HUM_MICROVOLTS)
+        self._limits = np.full((len(rows), len(leads)), 0.7 * HUM_MICROVOLTS)
         self._limits[0] = MOTION_MICROVOLTS
         self._usual = np.zeros((len(rows), len(leads)))  # no tones, and the mean of the second before
         self._usual[0] = np.nan  # which is not known
@@ -92,9 +92,8 @@ class Contact:
             return
         if off is not None:
             level[:, off] = np.nan  # above nothing
-        away = level - self._usual
+        away = np.absolute(level - self._usual)
         self._usual[0] = level[0]
-        np.absolute(away, out=away)
         if self._goes_on or np.count_nonzero(away > self._limits):
             self._judge(end, np.nan_to_num(away))
 

@@ -13,7 +13,6 @@ ten such measures by Amann et al. 2005 (Biomed Eng Online 4:60) led to the choic
 """
 
 from collections import deque
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -36,10 +35,7 @@ LOOK_SAMPLES = 50  # from one look to the next, 0.5 s
 MAY_MISS = 1  # of the votes: fibrillation waxes and wanes
 
 _ONES = np.ones(POINTS)  # a product with them is the quicker sum
-
-_Heights = tuple[list[float], list[float]]
-"""Sum and highest of the absolute values of LOOK_SAMPLES, every STEPth, of each lead. `wave` is exact in float64, and
-so are sums of it, in any order."""
+_MEASURE = WINDOW // LOOK_SAMPLES  # stretches that a window consists of
 
 
 class Fibrillation:
@@ -53,8 +49,7 @@ class Fibrillation:
         """Whether the last looks showed fibrillation or flutter."""
         self.suspected = False
         """Whether any of the last looks showed it."""
-        self._heights: deque[_Heights] = deque(maxlen=WINDOW // LOOK_SAMPLES)  # what the window consists of
-        self._ahead: list[_Heights] = []  # of what came at once with it and is for the next looks
+        self._ahead: list[bool] = []  # answers of the next looks, whose samples came at once with those of the last
         self._votes: deque[bool] = deque(maxlen=round((seconds - HALF_FULL) * 100 / LOOK_SAMPLES) + 1)
         hz = np.arange(LOWEST_HZ, HIGHEST_HZ, STEP_HZ)
         angles = 2 * np.pi * np.outer(hz, np.arange(POINTS) * STEP / 100)
@@ -66,7 +61,6 @@ class Fibrillation:
     def forget(self) -> None:
         """Drop the votes: the signal has a hole."""
         self._votes.clear()
-        self._heights.clear()
         self._ahead.clear()
         self._count()
 
@@ -81,37 +75,46 @@ class Fibrillation:
 
         usable: leads that can be read. Looks are LOOK_SAMPLES apart, but for those before which `forget` was called.
         """
-        if self._ahead:
-            self._heights.append(self._ahead.pop(0))
-        else:
-            new = 1 if len(self._heights) == self._heights.maxlen else WINDOW // LOOK_SAMPLES
-            ahead = later // LOOK_SAMPLES * LOOK_SAMPLES
-            found = _heights(wave.last(new * LOOK_SAMPLES + ahead, later - ahead))
-            self._heights.extend(found[:new])
-            self._ahead = found[new:]
-        self.seen = self._most_show_it(wave, later, _chosen(usable))
+        self.seen = self._ahead.pop(0) if self._ahead else self._look_on(wave, later, _chosen(usable))
         self._votes.append(self.seen)
         if self.seen or self.suspected:
             self._count()
 
-    def _most_show_it(self, wave: Rolling, later: int, chosen: Sequence[int]) -> bool:
-        """Return whether more than half of the large enough of the `chosen` leads reach SCORE.
+    def _look_on(self, wave: Rolling, later: int, chosen: list[int]) -> bool:
+        """Return whether the window shows it; what the next ones show for which there are samples is kept.
 
-        Fibrillation shows in every lead, an artifact in one or two.
+        `wave` is exact in float64, and so are sums of it: however many windows are measured at once.
         """
-        sizes = {k: sum([sums[k] for sums, _ in self._heights]) for k in chosen}
-        large = [k for k in chosen if sizes[k] >= SMALLEST * POINTS]
-        needed = len(large) // 2 + 1
-        large = [k for k in large if sizes[k] >= SPIKY * POINTS * max([highest[k] for _, highest in self._heights])]
-        if needed > len(large):  # as always while the heart beats: a tenth of what follows is saved
+        if not chosen:
             return False
-        window = wave.last(WINDOW, later)[large, ::STEP]
+        looks = 1 + later // LOOK_SAMPLES
+        whole = wave.last(WINDOW + (looks - 1) * LOOK_SAMPLES, later % LOOK_SAMPLES)[chosen[0] : chosen[-1] + 1, ::STEP]
+        heights = np.abs(whole)
+        sizes = heights.dot(_windows(looks)).tolist()
+        highest = np.maximum.reduce(heights.reshape(len(whole), -1, LOOK_SAMPLES // STEP), axis=2).tolist()
+        answers = []
+        for n in range(looks):
+            # Fibrillation shows in every lead, an artifact in one or two: more than half of those large enough.
+            large = [k - chosen[0] for k in chosen if sizes[k - chosen[0]][n] >= SMALLEST * POINTS]
+            needed = len(large) // 2 + 1
+            large = [k for k in large if sizes[k][n] >= SPIKY * POINTS * max(highest[k][n : n + _MEASURE])]
+            if needed > len(large):  # as always while the heart beats: a tenth of what follows is saved
+                answers.append(False)
+                continue
+            start = n * LOOK_SAMPLES // STEP
+            window = whole[:, start : start + POINTS]
+            answers.append(self._most_show_it(window, {k: sizes[k][n] for k in large}, needed))
+        self._ahead = answers[1:]
+        return answers[0]
+
+    def _most_show_it(self, window: FloatArray, sizes: dict[int, float], needed: int) -> bool:
+        """Return whether as many as needed of the leads in `window` (leads, POINTS) reach SCORE; sizes: of each."""
         steps: list[float] = np.abs(window[:, 1:] - window[:, :-1]).dot(_ONES[1:]).tolist()
-        for n, k in enumerate(large):
-            if needed > len(large) - n:  # not enough are left
+        for n, (k, size) in enumerate(sizes.items()):
+            if needed > len(sizes) - n:  # not enough are left
                 return False
-            half_period = int(np.pi * sizes[k] / max(steps[n], 1.0) + 0.5)
-            if self._shows_it(window[n], sizes[k], min(max(half_period, 1), POINTS // 2)):
+            half_period = int(np.pi * size / max(steps[k], 1.0) + 0.5)
+            if self._shows_it(window[k], size, min(max(half_period, 1), POINTS // 2)):
                 needed -= 1
             if not needed:
                 return True
@@ -141,12 +144,14 @@ class Fibrillation:
         return concentration - leakage > SCORE
 
 
-def _heights(wave: FloatArray) -> list[_Heights]:
-    """Return the heights of each LOOK_SAMPLES of (leads, samples)."""
-    heights = np.abs(wave[:, ::STEP]).reshape(len(wave), -1, LOOK_SAMPLES // STEP)
-    sums: list[list[float]] = heights.dot(_ONES[: LOOK_SAMPLES // STEP]).T.tolist()
-    highest: list[list[float]] = np.maximum.reduce(heights, axis=2).T.tolist()
-    return list(zip(sums, highest, strict=True))
+@lru_cache
+def _windows(count: int) -> FloatArray:
+    """Return the matrix (points, count) that sums up windows each LOOK_SAMPLES after the last, taken every STEPth."""
+    step = LOOK_SAMPLES // STEP
+    matrix = np.zeros((POINTS + (count - 1) * step, count))
+    for k in range(count):
+        matrix[k * step : k * step + POINTS, k] = 1
+    return matrix
 
 
 @lru_cache(maxsize=256)

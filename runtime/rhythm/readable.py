@@ -42,9 +42,9 @@ class Readable:
 
     def look(self, filters: Filters) -> None:
         """Look for flat lines in the last second, at the end of a group of blocks, while `well`."""
-        spans = _spans(filters.last(FLAT_BLOCKS * BLOCK)[::LOOK_STEP])
-        if np.minimum.reduce(spans) < FLAT:
-            self._still = [0 if span >= FLAT else FLAT_BLOCKS for span in spans.tolist()]
+        spans: list[float] = _spans(filters.last(FLAT_BLOCKS * BLOCK)[::LOOK_STEP]).tolist()
+        if min(spans) < FLAT:
+            self._still = [0 if span >= FLAT else FLAT_BLOCKS for span in spans]
             self._judge()
 
     def _judge(self) -> None:
@@ -64,5 +64,6 @@ class Readable:
 
 def _spans(signal: FloatArray) -> FloatArray:
     """Return how far each column of (samples, leads) goes."""
-    spans: FloatArray = np.maximum.reduce(signal) - np.minimum.reduce(signal)
+    spans: FloatArray = np.maximum.reduce(signal)
+    spans -= np.minimum.reduce(signal)
     return spans

@@ -35,7 +35,8 @@ class Voting:
     def __init__(self, leads: int) -> None:
         """Start without knowing any lead."""
         self._level = self._limited_for = [LOWEST_LEVEL] * leads  # a new list with each change
-        self._weights = [0.0] * leads
+        self.voices: tuple[bool, ...] = (False,) * leads
+        """Leads that have a voice now."""
         self._weight = np.zeros(leads)
         # A row a sample: compared in one stretch.
         self._limit = np.full((WEIGH_BLOCKS * BLOCK, leads), LOUDEST * LOWEST_LEVEL)
@@ -51,10 +52,9 @@ class Voting:
             (*parts[:, : n * BLOCK], parts[1:, : n * BLOCK].reshape(2, n, BLOCK, leads)) for n in range(GROUP + 1)
         ]
         self._fresh = 0  # samples that came last
-        self._joining = [
-            (self._limit[: n * BLOCK], np.zeros((3, n * BLOCK, leads))) for n in range(WEIGH_BLOCKS + 1)
-        ]
-        self._end = 0  # samples joined so far
+        self._joining = [(self._limit[: n * BLOCK], np.zeros((3, n * BLOCK, leads))) for n in range(WEIGH_BLOCKS + 1)]
+        self._end = 0  # samples so far, those that came last included
+        self._lively_until = 0  # sample up to which the last beat shows that no lead is silent
 
     def push(self, squares: FloatArray) -> None:
         """Take the squared envelopes at 18 and below at 9 Hz of n blocks, (n, 2 * BLOCK, leads).
@@ -64,6 +64,7 @@ class Voting:
         """
         n, _, leads = squares.shape
         self._fresh = n * BLOCK
+        self._end += self._fresh
         strength, upper, lower, halves = self._parts[n]
         np.sqrt(squares.reshape(n, 2, BLOCK, leads).transpose(1, 0, 2, 3), out=halves)
         np.multiply(upper, lower, out=strength)
@@ -76,7 +77,8 @@ class Voting:
 
     def alike(self, block: int) -> int:
         """Return how many of the blocks that came last can be joined at once, from `block` on: to the next weighing."""
-        return min(self._fresh // BLOCK - block, WEIGH_BLOCKS - (self._end // BLOCK + 1) % WEIGH_BLOCKS)
+        after = (self._end - self._fresh) // BLOCK + block + 1  # blocks, the first of them included
+        return min(self._fresh // BLOCK - block, WEIGH_BLOCKS - after % WEIGH_BLOCKS)
 
     def join(self, block: int, n: int, usable: tuple[bool, ...], learning: bool) -> list[float]:
         """Return strength, upper and lower half, n * BLOCK of each, joined over the leads; 0 without a usable lead.
@@ -84,13 +86,12 @@ class Voting:
         block: first of those that came last; each once, in order. n: as `alike` says, 1 while learning. usable: leads
         that may have a voice. learning: no beat is known yet; a lead's level is then the highest that it had.
         """
-        parts, end = self._blocks[block, n], self._end + BLOCK
-        self._end += n * BLOCK
+        parts, later = self._blocks[block, n], self._fresh - (block + 1) * BLOCK
         if learning:
             highest: list[float] = np.maximum.reduce(parts[0]).tolist()
             self._level = [max(level, top) for level, top in zip(self._level, highest, strict=True)]
-        if learning or end % (WEIGH_BLOCKS * BLOCK) == 0 or usable != self._usable:
-            self._weigh(usable, self._fresh - (block + 1) * BLOCK)
+        if learning or (self._end - later) % (WEIGH_BLOCKS * BLOCK) == 0 or usable != self._usable:
+            self._weigh(usable, later)
         limit, limited = self._joining[n]
         np.minimum(parts, limit, out=limited)
         joined: list[float] = limited.reshape(-1, len(self._level)).dot(self._weight).tolist()
@@ -100,31 +101,30 @@ class Voting:
         """Give each usable lead its weight, which also divides by its level; later: samples that came since."""
         recent = self._history.last(LOOK_BACK, later)
         means: list[float] = recent.dot(_MEAN).tolist()
-        activity: list[float] = np.maximum.reduce(recent, axis=1).tolist()
         level = self._level
-        ratios = [mean / height for mean, height in zip(means, level, strict=True)]
-        weights = [1.0 / (ratio * ratio) if ratio > QUIETEST else LOUDEST_VOICE for ratio in ratios]
+        weights = [
+            1.0 / (ratio * ratio) if (ratio := mean / height) > QUIETEST else LOUDEST_VOICE
+            for mean, height in zip(means, level, strict=True)
+        ]
+        self._usable = self.voices = usable
         if not all(usable):
             weights = [weight if there else 0.0 for weight, there in zip(weights, usable, strict=True)]
-        shown = [highest / height for highest, height in zip(activity, level, strict=True)]
-        if min(shown) <= SILENT and any([there and s > ACTIVE for there, s in zip(usable, shown, strict=True)]):
-            weights = [weight if s > SILENT else 0.0 for weight, s in zip(weights, shown, strict=True)]
+        if self._end - later > self._lively_until:
+            activity: list[float] = np.maximum.reduce(recent, axis=1).tolist()
+            shown = [highest / height for highest, height in zip(activity, level, strict=True)]
+            if min(shown) <= SILENT and any([there and s > ACTIVE for there, s in zip(usable, shown, strict=True)]):
+                weights = [weight if s > SILENT else 0.0 for weight, s in zip(weights, shown, strict=True)]
+                self.voices = tuple([weight > 0 for weight in weights])
         total = max(sum(weights), 1.0)
-        self._usable = usable
-        self._weights = [weight / (total * height) for weight, height in zip(weights, level, strict=True)]
-        self._weight = np.array(self._weights)
+        self._weight[:] = [weight / (total * height) for weight, height in zip(weights, level, strict=True)]
         if level is not self._limited_for:
             self._limited_for = level
             self._limit[:] = [LOUDEST * height for height in level]
 
-    @property
-    def voices(self) -> tuple[bool, ...]:
-        """Leads that have a voice now."""
-        return tuple([weight > 0 for weight in self._weights])
-
     def relearn(self) -> None:
         """Forget how high beats stand."""
         self._level = [LOWEST_LEVEL] * len(self._level)
+        self._lively_until = 0
 
     def beat(self, age: int, later: int, usable: tuple[bool, ...]) -> None:
         """Learn from a beat how high beats stand in each usable lead.
@@ -136,9 +136,12 @@ class Voting:
         after = min(age, 6)
         recent = self._history.last(5 + after, later + age - after)
         highest: list[float] = np.maximum.reduce(recent, axis=1).tolist()
-        changed = []  # by comparisons, which cost half of `min` and `max`
+        lively, changed = True, []  # by comparisons, which cost half of `min` and `max`
         for level, top, there in zip(self._level, highest, usable, strict=True):
             if there:
                 level += ((top if top < 2 * level else 2 * level) - level) / LEVEL_BEATS
-            changed.append(level if level > LOWEST_LEVEL else LOWEST_LEVEL)
+            level = level if level > LOWEST_LEVEL else LOWEST_LEVEL
+            lively = lively and top / level > SILENT
+            changed.append(level)
         self._level = changed
+        self._lively_until = self._end - later - age - 5 + LOOK_BACK if lively else 0
