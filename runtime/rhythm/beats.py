@@ -89,7 +89,7 @@ class BeatDetector:
         self._interval = 100.0
         self._threshold = 0.0
         self._noisiness = 0.0  # 0 to 1
-        self._before = (0.0, 0.0)
+        self._rising, self._last_height = False, 0.0  # how the strength came to stand where
         self._pending: _Peak | None = None
         self._missed: _Peak | None = None
         self._joined = self._earlier = [0.0] * (3 * RISE)  # what was taken last and before that
@@ -113,7 +113,7 @@ class BeatDetector:
     def forget(self) -> None:
         """Drop what a break in the signal makes doubtful: peaks not yet judged, and the interval across it."""
         self._pending = self._missed = None
-        self._before = (0.0, 0.0)
+        self._rising, self._last_height = False, 0.0
         self.last = None
 
     def skip(self, samples: int) -> None:
@@ -139,28 +139,30 @@ class BeatDetector:
         trust_wide: whether a peak may be a beat for its lower frequencies alone.
         """
         found: list[Beat] = []
-        before, last = self._before
+        rising, last = self._rising, self._last_height
         pending, end = self._pending, self.end
         sample, height = (pending.sample, pending.height) if pending is not None else (end - NEVER, 0.0)
-        k = end - 1  # the sample before this one
-        for value in self._joined[end - self._start : end - self._start + samples]:
-            if last > before and last >= value:  # a peak there
+        # k is the sample before this one.
+        for k, value in enumerate(self._joined[end - self._start : end - self._start + samples], end - 1):
+            if value > last:
+                rising = True
+            elif rising:  # a peak there
+                rising = False
                 if k - sample >= REFRACTORY:
                     if height:
                         found += self._judge(pending or self._peak(sample, height))
                     pending, sample, height = None, k, last
                 elif last > height:
                     pending, sample, height = None, k, last
-            before, last = last, value
-            k += 1
+            last = value
+        self.end = end + samples
         if height:
             pending = pending or self._peak(sample, height)
-            if k - sample > REFRACTORY:
+            if self.end - 1 - sample > REFRACTORY:
                 found += self._judge(pending)
                 pending = None
-        self.end = k + 1
         self._pending = pending
-        self._before = before, last
+        self._rising, self._last_height = rising, last
         return found + self._search_back(trust_wide) if self._missed is not None else found
 
     def _peak(self, sample: int, height: float) -> _Peak:

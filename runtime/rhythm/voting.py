@@ -52,7 +52,9 @@ class Voting:
             (*parts[:, : n * BLOCK], parts[1:, : n * BLOCK].reshape(2, n, BLOCK, leads)) for n in range(GROUP + 1)
         ]
         self._fresh = 0  # samples that came last
-        self._joining = [(self._limit[: n * BLOCK], np.zeros((3, n * BLOCK, leads))) for n in range(WEIGH_BLOCKS + 1)]
+        # By how many blocks are joined: their limit, what is limited, and that as rows.
+        limited = [np.zeros((3, n * BLOCK, leads)) for n in range(WEIGH_BLOCKS + 1)]
+        self._joining = [(self._limit[: x.shape[1]], x, x.reshape(-1, leads)) for x in limited]
         self._end = 0  # samples so far, those that came last included
         self._lively_until = 0  # sample up to which the last beat shows that no lead is silent
 
@@ -92,9 +94,9 @@ class Voting:
             self._level = [max(level, top) for level, top in zip(self._level, highest, strict=True)]
         if learning or (self._end - later) % (WEIGH_BLOCKS * BLOCK) == 0 or usable != self._usable:
             self._weigh(usable, later)
-        limit, limited = self._joining[n]
+        limit, limited, rows = self._joining[n]
         np.minimum(parts, limit, out=limited)
-        joined: list[float] = limited.reshape(-1, len(self._level)).dot(self._weight).tolist()
+        joined: list[float] = rows.dot(self._weight).tolist()
         return joined
 
     def _weigh(self, usable: tuple[bool, ...], later: int) -> None:
