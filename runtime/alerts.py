@@ -156,7 +156,8 @@ class AlertMachine:
 
         # Plain floats from here on: for some tens of classes they are faster than a dozen NumPy calls.
         p: list[float] = probabilities.tolist()
-        if probabilities.shape != (len(self._labels),) or [x for x in p if not 0.0 <= x <= 1.0]:  # NaN too
+        # A sum with NaN in it is NaN, whatever `min` and `max` make of that.
+        if probabilities.shape != (len(self._labels),) or not (min(p) >= 0.0 and max(p) <= 1.0 and sum(p) >= 0.0):
             raise ValueError(f"expected {len(self._labels)} probabilities, got {p}")
         self._time = time_s
         self.analyzed += 1

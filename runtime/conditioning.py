@@ -266,7 +266,9 @@ class Conditioner:
 
         rows = min(n, most)
         signal, invalid = microvolts.reshape(n, len(LEADS))[n - rows :], invalid[n - rows :]
-        if rows and _beyond(signal, 32767):
+        row = signal.reshape(-1)
+        # Mostly the sum of squares is below the limit's, and then so is every sample.
+        if row.dot(row) >= 32767**2 and _beyond(signal, 32767):
             self.saturated += int(np.count_nonzero(np.abs(signal[: self._total - self.samples_out]) > 32767))
             np.clip(signal, -32767, 32767, out=signal)
         self.samples_out += rows

@@ -34,7 +34,6 @@ HALF_FULL = 1.5  # seconds: the score of a window passes the limit when fibrilla
 LOOK_SAMPLES = 50  # from one look to the next, 0.5 s
 MAY_MISS = 1  # of the votes: fibrillation waxes and wanes
 
-_ONES = np.ones(POINTS)  # a product with them is the quicker sum
 _MEASURE = WINDOW // LOOK_SAMPLES  # stretches that a window consists of
 
 
@@ -109,7 +108,7 @@ class Fibrillation:
 
     def _most_show_it(self, window: FloatArray, sizes: dict[int, float], needed: int) -> bool:
         """Return whether as many as needed of the leads in `window` (leads, POINTS) reach SCORE; sizes: of each."""
-        steps: list[float] = np.abs(window[:, 1:] - window[:, :-1]).dot(_ONES[1:]).tolist()
+        steps: list[float] = np.abs(window[:, 1:] - window[:, :-1]).dot(_ones(POINTS - 1)).tolist()
         for n, (k, size) in enumerate(sizes.items()):
             if needed > len(sizes) - n:  # not enough are left
                 return False
@@ -126,7 +125,7 @@ class Fibrillation:
         size: sum of its absolute values; half_period: in points, as the VF filter takes it from size and steps.
         """
         early, late = signal[:-half_period], signal[half_period:]
-        left = float(np.abs(early + late).dot(_ONES[half_period:]))
+        left = float(np.abs(early + late).dot(_ones(POINTS - half_period)))
         # The concentration is a share: with so much left, counted against more than there is, it cannot suffice.
         if left >= (1 - SCORE) * 2 * size:
             return False
@@ -142,6 +141,12 @@ class Fibrillation:
             return False
         leakage = left / float(np.abs(early).sum() + np.abs(late).sum())
         return concentration - leakage > SCORE
+
+
+@lru_cache
+def _ones(count: int) -> FloatArray:
+    """Return ones (count,): a product with them is the quicker sum."""
+    return np.ones(count)
 
 
 @lru_cache

@@ -43,14 +43,19 @@ class Filters:
         self._wavelets, self._wave = _wavelet_matrix(), np.ascontiguousarray(_toeplitz(_wave()).T)
         self._signal = np.zeros((KEPT + ROOM_BLOCKS * BLOCK, len(columns)))
         self._end = 0  # rows of it that are filled
-        self._parts = np.zeros((GROUP, 4 * BLOCK, len(columns)))
+        parts = np.zeros((GROUP, 4 * BLOCK, len(columns)))
+        # By how many blocks come: what the wavelets give, its even and odd halves, and the former by kind and block.
+        self._parts = [
+            (parts[:n], evens := parts[:n, : 2 * BLOCK], parts[:n, 2 * BLOCK :], _by_kind(evens))
+            for n in range(GROUP + 1)
+        ]
         self._stretches: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = {}
 
     def push(self, blocks: FloatArray, wave: FloatArray) -> FloatArray:
         """Take n blocks (n * BLOCK, 12) in 1/16 microvolt, 1 to GROUP of them, and write their `wave` in microvolts.
 
-        wave: (leads, n * BLOCK), overwritten. Returns `high` and below it `low` of each block in microvolts squared,
-        (n, 2 * BLOCK, leads), valid until the next blocks. What was before the first block counts as its first sample.
+        wave: (leads, n * BLOCK), overwritten. Returns `high` and `low` in microvolts squared, (2, n, BLOCK, leads),
+        valid until the next blocks. What was before the first block counts as its first sample.
         """
         signal, end = self._signal, self._end
         if not end:
@@ -64,10 +69,11 @@ class Filters:
         n = len(blocks) // BLOCK
         long, short = self._stretches.get((n, end)) or self._overlapping(n, end)
         np.matmul(long, self._wave, out=wave.reshape(-1, n, BLOCK).transpose(1, 0, 2))  # a view: the last axis is whole
-        squares = np.matmul(self._wavelets, short, out=self._parts[:n])
+        squares, evens, odds, by_kind = self._parts[n]
+        np.matmul(self._wavelets, short, out=squares)
         np.multiply(squares, squares, out=squares)
-        evens = squares[:, : 2 * BLOCK]
-        return np.add(evens, squares[:, 2 * BLOCK :], out=evens)
+        np.add(evens, odds, out=evens)
+        return by_kind
 
     def _overlapping(self, n: int, end: int) -> tuple[FloatArray, FloatArray]:
         """Return what the n blocks before `end` take: `wave` (n, leads, samples), the wavelets (n, samples, leads).
@@ -87,6 +93,11 @@ class Filters:
     def last(self, samples: int) -> FloatArray:
         """Return the newest samples of these leads, (samples, leads) in 1/16 microvolt; at most GROUP blocks."""
         return self._signal[self._end - samples : self._end]
+
+
+def _by_kind(blocks: FloatArray) -> FloatArray:
+    """Return the view (2, n, BLOCK, leads) of the two halves of each block (n, 2 * BLOCK, leads)."""
+    return blocks.reshape(-1, 2, BLOCK, blocks.shape[2]).transpose(1, 0, 2, 3)
 
 
 def _wavelet_matrix() -> FloatArray:

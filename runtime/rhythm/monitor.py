@@ -25,7 +25,7 @@ from .filters import GROUP, HALF, Filters, FloatArray
 from .rate import Rate
 from .readable import Readable
 from .rolling import Rolling
-from .rules import RULES, Seen, findings
+from .rules import RULES, Seen, findings, nothing_stands_out
 from .ventricular import Shapes
 from .voting import Voting
 
@@ -224,6 +224,13 @@ class RhythmMonitor:
 
     def _decide(self, time: float) -> list[Alert]:
         """Return what is found now and changes something."""
+        last = self._rate.last
+        if last is not None and not self._fibrillation.present:
+            quiet = self._time(self._detector.searched) - max(last, self._watched_since)
+            if self._machine.idle and nothing_stands_out(quiet, self._rate, self._settings):
+                self._calm, self._asystole = True, False
+                self._calm_until = self._until_something_can_be_found()
+                return []
         found = findings(self._seen(), self._rate, self._settings)
         self._calm = not found
         self._asystole = "Asystole" in found

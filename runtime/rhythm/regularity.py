@@ -5,7 +5,7 @@ rhythm half of the intervals hardly do, however many ectopic beats stand among t
 tells the two apart, where their mean would not.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from itertools import compress
 from operator import sub
 
@@ -15,19 +15,20 @@ LOOK_BACK_S = 30.0  # of beats: three windows of the model, some 35 beats
 FEWEST = 8  # differences below which nothing is said
 
 
-def irregularity(beats: Iterable[tuple[float, bool]]) -> float | None:
+def irregularity(beats: Collection[tuple[float, bool]]) -> float | None:
     """Return the median difference of successive intervals over the median interval, None for too few beats.
 
     beats: (time in seconds, whether ventricular), newest first, of an unbroken stretch; those more than LOOK_BACK_S
     before the newest do not count. Intervals that begin or end with a ventricular beat are in no difference.
     """
-    beats = list(beats)
-    first = beats[0][0] - LOOK_BACK_S if beats else 0.0
-    times = [time for time, _ in beats if time >= first]
+    times, wide = zip(*beats, strict=True) if beats else ((), ())
+    count = len(times)
+    while count and times[count - 1] < times[0] - LOOK_BACK_S:
+        count -= 1
+    times, wide = times[:count], wide[:count]
     # By functions of the interpreter's own: in atrial fibrillation the model's alerts ask every second.
     intervals = list(map(sub, times, times[1:]))
     differences = map(abs, map(sub, intervals, intervals[1:]))
-    wide = [ventricular for _, ventricular in beats[: len(times)]]
     if any(wide):
         conducted = [not any(three) for three in zip(wide, wide[1:], wide[2:], strict=False)]
         differences = compress(differences, conducted)

@@ -56,6 +56,22 @@ class Seen(NamedTuple):
     """Whether that has lasted long enough."""
 
 
+def nothing_stands_out(quiet: float, rate: Rate, settings: RuleSettings) -> bool:
+    """Return whether `findings` would find nothing, by what tells it of nearly every beat; False where that is open.
+
+    quiet: seconds since a beat or since a lead has been usable, as judged; there has been a beat, and no fibrillation.
+    """
+    slow, fast = rate.over(settings.brady_beats), rate.over(settings.tachy_beats)
+    return (
+        quiet < settings.pause_s
+        and slow is not None
+        and slow[0] >= settings.brady_bpm
+        and fast is not None
+        and fast[0] <= settings.tachy_bpm
+        and rate.ventricular_run() < settings.ventricular_beats
+    )
+
+
 def findings(seen: Seen, rate: Rate, settings: RuleSettings) -> Mapping[str, float]:
     """Return each label that holds now with its onset in seconds of stream time."""
     found: dict[str, float] = {}

@@ -59,16 +59,16 @@ class Voting:
         self._lively_until = 0  # sample up to which the last beat shows that no lead is silent
 
     def push(self, squares: FloatArray) -> None:
-        """Take the squared envelopes at 18 and below at 9 Hz of n blocks, (n, 2 * BLOCK, leads).
+        """Take the squared envelopes at 18 and at 9 Hz of n blocks, (2, n, BLOCK, leads).
 
         The strength is their geometric mean, about 1 at a beat; the upper half is the envelope at 18 Hz, which T waves
         lack, the lower that at 9 Hz, which wide beats have.
         """
-        n, _, leads = squares.shape
+        n = squares.shape[1]
         self._fresh = n * BLOCK
         self._end += self._fresh
         strength, upper, lower, halves = self._parts[n]
-        np.sqrt(squares.reshape(n, 2, BLOCK, leads).transpose(1, 0, 2, 3), out=halves)
+        np.sqrt(squares, out=halves)
         np.multiply(upper, lower, out=strength)
         np.sqrt(strength, out=strength)
         self._history.extend(self._fresh)[:] = strength.T
