@@ -18,6 +18,8 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import gt
 
 import numpy as np
 import numpy.typing as npt
@@ -169,7 +171,7 @@ class AlertMachine:
         self._leads, self._quality = tuple(leads), quality
         self._smooth(p, gap)
         self._times.append(time_s)
-        above = [i for i, s, t in zip(self._indices, self._smoothed, self._enter, strict=True) if s > t]
+        above = list(compress(self._indices, map(gt, self._smoothed, self._enter)))
         if not (above or self._votes or self._episodes):
             return ends
         denied = self._denied(above, beats_are_regular)

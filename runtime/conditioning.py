@@ -153,7 +153,7 @@ class Conditioner:
         if invalid is None and n and start + n < self._step.needed:  # small chunks cost a copy each
             self._end = start + n
             self._input[start : self._end] = counts
-            return _NOTHING
+            return NOTHING
         parts = []
         while len(counts):  # once, but for a chunk that is longer than there is room
             start, end = self._end, min(self._end + len(counts), len(self._input))
@@ -164,7 +164,7 @@ class Conditioner:
             self._end, counts = end, counts[end - start :]
             if end >= self._step.needed:
                 parts.append(self._take_waiting())
-        return _stack(parts) if parts else _NOTHING
+        return _stack(parts) if parts else NOTHING
 
     def flush(self) -> Conditioned:
         """Return the rest of the signal, as if its last sample lasted; the conditioner is then finished."""
@@ -188,7 +188,7 @@ class Conditioner:
         rows = slice(self._filled, self._end)
         self._filled = rows.stop
         if rows.start == rows.stop:
-            return _NOTHING
+            return NOTHING
         counts, marks = self._input[rows], self._input_invalid[rows]
         bridged, bad = self._bridge.join(counts, marks if self._marked else None)
         if bridged is not counts:
@@ -248,7 +248,7 @@ class Conditioner:
             fresh, fresh_invalid = fresh[:whole], fresh_invalid[:whole]
         fresh = fresh.copy()
         if (newest - self.delay_samples) % (GROUP * BLOCK):
-            return Conditioned(_NOTHING.signal, _NOTHING.invalid, fresh, fresh_invalid)
+            return Conditioned(NOTHING.signal, NOTHING.invalid, fresh, fresh_invalid)
         self.contact.end_second(newest / self._model_rate)
         signal, invalid = self._work_group(max(0, newest - self.delay_samples))
         return Conditioned(signal, invalid, fresh, fresh_invalid)
@@ -381,7 +381,7 @@ def condition(recording: Recording, contract: Contract, mains: int | None = None
     return _stack([conditioner.push(recording.counts, recording.invalid), conditioner.flush()])
 
 
-_NOTHING = Conditioned(np.zeros((0, len(LEADS)), np.int16), np.zeros((0, len(LEADS)), np.bool_))
+NOTHING = Conditioned(np.zeros((0, len(LEADS)), np.int16), np.zeros((0, len(LEADS)), np.bool_))
 
 
 def _stack(parts: list[Conditioned]) -> Conditioned:
@@ -389,7 +389,7 @@ def _stack(parts: list[Conditioned]) -> Conditioned:
     if len(parts) == 1:
         return parts[0]
     if not parts:
-        return _NOTHING
+        return NOTHING
     return Conditioned(
         np.concatenate([p.signal for p in parts]),
         np.concatenate([p.invalid for p in parts]),

@@ -17,7 +17,7 @@ from ecg_edge.firmware_bridge.leads import LEADS
 from .alerts import AlertMachine
 from .backends import Backend, probabilities
 from .bundle import Bundle
-from .conditioning import GROUP, Conditioned, Conditioner
+from .conditioning import GROUP, NOTHING, Conditioned, Conditioner
 from .events import Alert, Event, Status, Summary, Technical
 from .filters import BLOCK
 from .laps import Laps
@@ -166,7 +166,7 @@ class Engine:
         """
         conditioned = self._conditioner.push(counts, invalid)
         self._lap("front_end")
-        if not len(conditioned.fast) and not len(conditioned.signal):
+        if conditioned is NOTHING:
             return []
         return self._take(conditioned, at)
 
@@ -281,7 +281,7 @@ class Engine:
             n = left if rhythm.calm and len(fast) - start >= left else BLOCK
             part = slice(start, start + n)
             first, start, self._fast_end = self._fast_end + BLOCK, start + n, self._fast_end + n
-            times = [self._time(end / rate) for end in range(first, self._fast_end + 1, BLOCK)]
+            times = [end / rate + self._jumped for end in range(first, self._fast_end + 1, BLOCK)]
             events += self._feed.push(
                 fast[part], conditioned.fast_invalid[part], times, self._jumped, group_ends=n == left
             )

@@ -3,6 +3,7 @@
 A bad lead is taken out of a window (zeros in both inputs) and named; a window without a good lead gets no diagnosis.
 """
 
+from operator import sub
 from typing import NamedTuple
 
 import numpy as np
@@ -112,7 +113,10 @@ class Quality:
             max(high) < RAIL_MICROVOLTS
             and min(low) > -RAIL_MICROVOLTS
             and max(rough) <= self._most_rough
-            and all([h - w >= FLAT_MICROVOLTS for h, w, here in zip(high, low, self._here, strict=True) if here])
+            and (
+                min(map(sub, high, low)) >= FLAT_MICROVOLTS
+                or all([h - w >= FLAT_MICROVOLTS for h, w, here in zip(high, low, self._here, strict=True) if here])
+            )
         )
 
     def _states(

@@ -20,7 +20,6 @@ Cardiology 29:101), on another feature and with changes:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 REFRACTORY = 20  # samples (200 ms): no ventricle beats again sooner
@@ -46,8 +45,7 @@ FULL = 0.6  # joined strength of a highest peak in which the leads agree; below 
 FIRST_LEVEL = 0.7  # of that peak: it may have been an ectopic beat, or noise
 
 
-@dataclass(frozen=True)
-class Beat:
+class Beat(NamedTuple):
     """A ventricular beat."""
 
     sample: int

@@ -191,8 +191,8 @@ class RhythmMonitor:
         for k, time in enumerate(times):
             self._end += BLOCK
             if k == joined:
-                learning, alike = not detector.level and detector.settled, voting.alike(k)
-                detector.take(voting.join(k, alike, readable.watched, learning))
+                alike, together = voting.join(k, readable.watched, not detector.level and detector.settled)
+                detector.take(together)
                 joined += alike
             alerts += self._judge(time, (n - 1 - k) * BLOCK)
         if readable.well and (self._end // BLOCK - self._first_group) % GROUP == 0:

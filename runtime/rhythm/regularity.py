@@ -5,9 +5,10 @@ rhythm half of the intervals hardly do, however many ectopic beats stand among t
 tells the two apart, where their mean would not.
 """
 
+from bisect import bisect_right
 from collections.abc import Collection
 from itertools import compress
-from operator import sub
+from operator import neg, sub
 
 from .beats import median
 
@@ -22,9 +23,7 @@ def irregularity(beats: Collection[tuple[float, bool]]) -> float | None:
     before the newest do not count. Intervals that begin or end with a ventricular beat are in no difference.
     """
     times, wide = zip(*beats, strict=True) if beats else ((), ())
-    count = len(times)
-    while count and times[count - 1] < times[0] - LOOK_BACK_S:
-        count -= 1
+    count = bisect_right(times, LOOK_BACK_S - times[0], key=neg) if times else 0
     times, wide = times[:count], wide[:count]
     # By functions of the interpreter's own: in atrial fibrillation the model's alerts ask every second.
     intervals = list(map(sub, times, times[1:]))

@@ -5,6 +5,8 @@ so that one lead's artifact stays one voice, and weighted by the square of its r
 becomes noisy loses its voice within a second or two; one that is off or flat has none.
 """
 
+from operator import truediv
+
 import numpy as np
 
 from ..filters import BLOCK
@@ -77,27 +79,26 @@ class Voting:
         """Let samples go by that no lead can be read in."""
         self._end += samples
 
-    def alike(self, block: int) -> int:
-        """Return how many of the blocks that came last can be joined at once, from `block` on: to the next weighing."""
-        after = (self._end - self._fresh) // BLOCK + block + 1  # blocks, the first of them included
-        return min(self._fresh // BLOCK - block, WEIGH_BLOCKS - after % WEIGH_BLOCKS)
+    def join(self, block: int, usable: tuple[bool, ...], learning: bool) -> tuple[int, list[float]]:
+        """Return how many blocks n are joined, up to the next weighing, and the result; 0 without a usable lead.
 
-    def join(self, block: int, n: int, usable: tuple[bool, ...], learning: bool) -> list[float]:
-        """Return strength, upper and lower half, n * BLOCK of each, joined over the leads; 0 without a usable lead.
-
-        block: first of those that came last; each once, in order. n: as `alike` says, 1 while learning. usable: leads
-        that may have a voice. learning: no beat is known yet; a lead's level is then the highest that it had.
+        That is strength, upper and lower half, n * BLOCK of each, joined over the leads. block: first of those that
+        came last; each once, in order. usable: leads that may have a voice. learning: no beat is known yet, and blocks
+        come one by one; a lead's level is then the highest that it had.
         """
-        parts, later = self._blocks[block, n], self._fresh - (block + 1) * BLOCK
+        later = self._fresh - (block + 1) * BLOCK
+        end = self._end - later
+        n = min(later // BLOCK + 1, WEIGH_BLOCKS - end // BLOCK % WEIGH_BLOCKS)
+        parts = self._blocks[block, n]
         if learning:
             highest: list[float] = np.maximum.reduce(parts[0]).tolist()
             self._level = [max(level, top) for level, top in zip(self._level, highest, strict=True)]
-        if learning or (self._end - later) % (WEIGH_BLOCKS * BLOCK) == 0 or usable != self._usable:
+        if learning or end % (WEIGH_BLOCKS * BLOCK) == 0 or usable != self._usable:
             self._weigh(usable, later)
         limit, limited, rows = self._joining[n]
         np.minimum(parts, limit, out=limited)
         joined: list[float] = rows.dot(self._weight).tolist()
-        return joined
+        return n, joined
 
     def _weigh(self, usable: tuple[bool, ...], later: int) -> None:
         """Give each usable lead its weight, which also divides by its level; later: samples that came since."""
@@ -138,12 +139,10 @@ class Voting:
         after = min(age, 6)
         recent = self._history.last(5 + after, later + age - after)
         highest: list[float] = np.maximum.reduce(recent, axis=1).tolist()
-        lively, changed = True, []  # by comparisons, which cost half of `min` and `max`
-        for level, top, there in zip(self._level, highest, usable, strict=True):
-            if there:
-                level += ((top if top < 2 * level else 2 * level) - level) / LEVEL_BEATS
-            level = level if level > LOWEST_LEVEL else LOWEST_LEVEL
-            lively = lively and top / level > SILENT
-            changed.append(level)
-        self._level = changed
+        changed = [  # by comparisons, which cost half of `min` and `max`
+            level + ((top if top < 2 * level else 2 * level) - level) / LEVEL_BEATS if there else level
+            for level, top, there in zip(self._level, highest, usable, strict=True)
+        ]
+        self._level = [level if level > LOWEST_LEVEL else LOWEST_LEVEL for level in changed]
+        lively = min(map(truediv, highest, self._level)) > SILENT
         self._lively_until = self._end - later - age - 5 + LOOK_BACK if lively else 0
