@@ -6,7 +6,7 @@ tells the two apart, where their mean would not.
 """
 
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import compress
 from operator import neg, sub
 
@@ -27,7 +27,7 @@ def irregularity(beats: Collection[tuple[float, bool]]) -> float | None:
     times, wide = times[:count], wide[:count]
     # By functions of the interpreter's own: in atrial fibrillation the model's alerts ask every second.
     intervals = list(map(sub, times, times[1:]))
-    differences = map(abs, map(sub, intervals, intervals[1:]))
+    differences: Iterable[float] = map(abs, map(sub, intervals, intervals[1:]))
     if any(wide):
         conducted = [not any(three) for three in zip(wide, wide[1:], wide[2:], strict=False)]
         differences = compress(differences, conducted)
