@@ -4,7 +4,6 @@ No clock, no thread, no I/O. The same samples give the same events however they 
 on the machine (sequence numbers, time of day, latency) is stamped on by the caller.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
-from ecg_edge.firmware_bridge.leads import LEADS
 
 from .alerts import AlertMachine
-from .backends import Backend, probabilities
+from .backends import Backend
 from .bundle import Bundle
 from .conditioning import GROUP, NOTHING, Conditioned, Conditioner
 from .events import Alert, Event, Status, Summary, Technical
 from .filters import BLOCK
 from .laps import Laps
 from .lead_events import LeadEvents, lead_names
+from .models import Models
 from .one_branch import OneBranch
 from .policy import Policy
 from .quality import Quality
@@ -33,7 +32,6 @@ STATUS_HOPS = 10  # hops between signs of life, where probabilities are not aske
 SHORTEST_SECONDS = 5.0  # a stream that ends earlier gets no diagnosis; the Challenge's shortest records have 6 s
 LONGEST_GAP_SECONDS = 60.0  # gaps are filled with invalid samples up to this; beyond, stream time only jumps
 GROUP_SAMPLES = GROUP * BLOCK  # model samples that the conditioner gives at once
-_ANSWERS = ("end", "the model answers again")
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Engine:
         beside the model. keep_beats: keep what `take_beats` returns. light: what judges while `one_branch` is set.
         """
         self._bundle = bundle
-        self._backend, self._light, self._one_branch = backend, light, False
+        self._models = Models(bundle, backend, light)
         self._stream = stream
         self._every_probability = every_probability
         contract = bundle.manifest.contract
@@ -90,12 +88,9 @@ class Engine:
         self._fast_end = -self._conditioner.lead_in  # model sample up to which the rules have got the signal
         self._lead_events = LeadEvents()
         self._nothing_usable = False
-        self._model_failing = False
         self._skip_to = 0  # model sample up to which windows are skipped
         self._skipping = 0  # windows skipped in the run of skips that goes on
         self._jumped = 0.0  # seconds of gaps that were not filled
-        self._rested_on = np.zeros(len(LEADS), dtype=np.bool_)
-        self._rests_on: npt.NDArray[np.bool_] | None = None  # mask of the last window judged
         self._arrivals: list[float] = []
         self.stride = 1
         """Of so many windows the model judges one; whoever has a clock may change it while the stream goes on."""
@@ -134,20 +129,20 @@ class Engine:
     @property
     def light_model(self) -> str | None:
         """Name of the bundle that judges while `one_branch` is set."""
-        return self._light.bundle.manifest.name if self._light else None
+        return self._models.light
 
     @property
     def one_branch(self) -> bool:
         """Whether the model of one branch judges; whoever has a clock may change it while the stream goes on."""
-        return self._one_branch
+        return self._models.one_branch
 
     @one_branch.setter
     def one_branch(self, wanted: bool) -> None:
         """Let it judge the next windows, where there is one; its bundle's thresholds hold then."""
-        if self._light is None or wanted == self._one_branch:
+        if self._models.light is None or wanted == self._models.one_branch:
             return
-        self._one_branch = wanted
-        self._alerts.judge_by(self._light.bundle.manifest.classes if wanted else self._classes)
+        self._models.one_branch = wanted
+        self._alerts.judge_by(self._models.classes)
         self._window.transforms = not wanted
 
     @property
@@ -252,7 +247,7 @@ class Engine:
                 "invalid_samples": max(0, self._conditioner.invalid_samples - self._filled_in),
                 "saturated_samples": self._conditioner.saturated,
             },
-            leads=lead_names(self._rested_on),
+            leads=lead_names(self._models.rested_on),
             bundle=self._bundle.manifest.name,
             bundle_sha256=self._bundle.sha256,
         )
@@ -348,30 +343,8 @@ class Engine:
         number: int,
     ) -> list[Event]:
         """Return the events of one window, the model's answer and its consequences."""
-        events: list[Event] = []
-        answer = None
-        usable_leads = np.count_nonzero(usable)
-        if usable_leads:
-            if usable_leads < len(usable):
-                signal, spectrogram = signal.copy(), spectrogram.copy()
-                signal[~usable] = 0
-                spectrogram[~usable] = 0
-            self._lap("front_end")
-            backend = self._light.backend if self._light and self._one_branch else self._backend
-            logits = backend.logits(signal, spectrogram)
-            self._lap("inference")
-            failing = not math.isfinite(sum(logits.tolist()))  # float32 cannot add up to more than float64 holds
-            if failing != self._model_failing:
-                self._model_failing = failing
-                text = (
-                    "the model gives no finite numbers: nothing is analyzed" if failing else "the model answers again"
-                )
-                events.append(Technical(time=time, code="model_fault", phase="new" if failing else "end", message=text))
-            if not failing:
-                answer = probabilities(logits)
-                if usable is not self._rests_on:  # a new one with each change
-                    self._rests_on = usable
-                    self._rested_on |= usable
+        answer, told = self._models.ask(signal, spectrogram, usable, time, self._lap)
+        events: list[Event] = [*told]
         if answer is None:
             self.unusable += 1
         else:

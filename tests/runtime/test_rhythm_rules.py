@@ -219,8 +219,9 @@ def test_a_calm_second_taken_at_once_gives_what_its_quarters_give(play, monkeypa
 
 def test_an_asystole_of_the_rules_silences_the_rhythms_of_the_model(play, bundle):
     simulated = simulate([Episode("atrial fibrillation", 40), Episode("asystole", 30)], rate=250, leads=("II",), seed=2)
-    engine = Engine(bundle, Silent(3), load_policy(), format_of(simulated.recording), rules=True)
-    engine._backend.answer[:] = 20.0  # the model is sure of everything, all the time
+    sure = Silent(3)
+    sure.answer[:] = 20.0  # of everything, all the time
+    engine = Engine(bundle, sure, load_policy(), format_of(simulated.recording), rules=True)
     events = engine.push(simulated.recording.counts) + engine.finish()
     ends = [(e.label, e.reason) for e in events if isinstance(e, Alert) and e.phase == "end" and e.kind == "model"]
     assert ("AF", "suppressed") in ends
