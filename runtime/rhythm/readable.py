@@ -13,6 +13,9 @@ from ..quality import FLAT_MICROVOLTS
 from .filters import Filters, FloatArray
 
 SETTLE_BLOCKS = 5  # after a lead returns, until what was before has left the filters: 79 samples, and a little
+BRIDGED = 6  # missing samples of a block's 25 that the conditioner's bridge makes good: two lost packets of 20 ms, less
+# than a QRS complex. Would each blind the rules for as long as filters settle, one packet lost in a hundred were enough
+# to keep an asystole from ever being four seconds long.
 FLAT_BLOCKS = 4  # a second without movement is a flat line, as for the model
 LOOK_STEP = 4  # every fourth sample of a second will do to see whether there is movement in it
 FLAT = FLAT_MICROVOLTS * 2**FRACTION_BITS
@@ -30,12 +33,13 @@ class Readable:
         self._judge()
 
     def push(self, filters: Filters, invalid: npt.NDArray[np.bool_]) -> None:
-        """Take the block that `filters` took last; invalid: (BLOCK, 12), electrode off or sample missing.
+        """Take the block that `filters` took last; invalid: (BLOCK, 12), electrode off or sample missing,
+        of which a lead may have BRIDGED.
 
         Not needed while `well`, for blocks without an invalid sample.
         """
         spans: list[float] = _spans(filters.last(BLOCK)).tolist()
-        off: list[bool] = np.logical_or.reduce(invalid[:, self._columns]).tolist()
+        off: list[bool] = (np.count_nonzero(invalid[:, self._columns], axis=0) > BRIDGED).tolist()
         self._valid = [0 if gone else n + 1 for n, gone in zip(self._valid, off, strict=True)]
         self._still = [0 if span >= FLAT else n + 1 for n, span in zip(self._still, spans, strict=True)]
         self._judge()

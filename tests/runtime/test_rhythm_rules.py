@@ -143,6 +143,33 @@ def test_time_goes_on_while_no_electrode_is_on(play):
     assert np.abs(truth[:, None] - found[None, :]).min(axis=1).max() < 0.15
 
 
+@pytest.mark.parametrize(
+    ("rhythm", "label", "latest"), [("asystole", "Asystole", 5), ("ventricular fibrillation", "VF", 5.2)]
+)
+@pytest.mark.parametrize("lost", [0.01, 0.03])
+def test_lost_packets_do_not_blind_the_rules(bundle, rhythm, label, latest, lost):
+    recording = simulate([Episode("sinus rhythm", 30), Episode(rhythm, 15)], rate=500, leads=EIGHT, seed=3).recording
+    engine = Engine(bundle, Silent(3), load_policy(), format_of(recording), rules=True)
+    rng = np.random.default_rng(3)
+    events: list[Event] = []
+    for start in range(0, len(recording.counts), 10):  # 20 ms a packet
+        events += engine.gap(10) if rng.random() < lost else engine.push(recording.counts[start : start + 10])
+    assert engine.gap_frames > 100
+    (time,) = (time for name, time in told(events) if name == label)
+    assert 30 < time <= 30 + latest
+    assert all(e.heart_rate for e in events if isinstance(e, Status) and e.time <= 30), "and the rate is known"
+
+
+def test_a_longer_gap_is_not_bridged(bundle):
+    recording = simulate([Episode("sinus rhythm", 40)], rate=500, leads=EIGHT, seed=3).recording
+    engine = Engine(bundle, Silent(3), load_policy(), format_of(recording), rules=True)
+    engine.push(recording.counts[: 500 * 20])
+    assert engine._rhythm.heart_rate
+    engine.gap(100)
+    engine.push(recording.counts[500 * 20 + 100 : 500 * 22])
+    assert engine._rhythm.heart_rate is None, "what lies between the beats before and after is not known"
+
+
 def test_one_electrode_off_takes_nothing_from_the_others(play):
     episodes = [SINUS, Episode("ventricular fibrillation", 12)]
     simulated = simulate(episodes, rate=250, seed=2, lead_off=[("V2", 8, 32), ("V5", 15, 25)])
