@@ -19,6 +19,7 @@ from ecg_edge.train.networks.model import (  # noqa: E402
     SettingsError,
 )
 from ecg_edge.train.networks.output import BranchOutput  # noqa: E402
+from ecg_edge.train.networks.spectrogram_branch import norm_conv  # noqa: E402
 from ecg_edge.train.networks.time_branch import compand  # noqa: E402
 from ecg_edge.train.settings import read_preset  # noqa: E402
 
@@ -203,3 +204,17 @@ def test_everything_learns(fusion: str) -> None:
     fresh(*windows(8)).square().sum().backward()
     unmoved = [name for name, p in fresh.named_parameters() if p.grad is None or not p.grad.any()]
     assert unmoved == []
+
+
+@pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="the processor has no bfloat16")
+@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+def test_bfloat16_convolutions_are_right_on_images_of_a_few_frames(frames: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for size, stride in ((3, 1), (3, 2), (5, 2), (1, 2)):
+        convolution = norm_conv(64, 96, size, stride)[0].to(memory_format=torch.channels_last)
+        x = torch.randn(96, 64, 3, frames, generator=generator).to(memory_format=torch.channels_last)
+        freed = [torch.full((1 << 20,), 1e30, dtype=torch.bfloat16) for _ in range(4)]
+        del freed  # whoever reads what nothing has written reads this
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = convolution(x)
+        torch.testing.assert_close(y.float(), convolution(x), rtol=0.03, atol=0.05)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from .narrow import NarrowConv2d
 from .output import BranchOutput, Pool
 
 STEPS_PER_UNIT = 64  # 8-bit log-power steps (0.376 dB each) per unit of the network's input: 24 dB
@@ -12,7 +13,7 @@ STEPS_PER_UNIT = 64  # 8-bit log-power steps (0.376 dB each) per unit of the net
 
 def norm_conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
     """Return a square convolution without bias and its batch norm; 'same' padding at stride 1."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False), nn.BatchNorm2d(outputs))
+    return nn.Sequential(NarrowConv2d(inputs, outputs, size, stride, size // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
 class Block(nn.Module):

@@ -60,10 +60,7 @@ class ViewMaker:
             least, most = (max(1, round(f * longest)) for f in low_high)
             return int(rng.integers(least, most, endpoint=True))
         least, most = (max(1, round(f * longest / c.stft_hop)) for f in low_high)
-        # Over an image one frame wide, torch 2.13's strided bfloat16 convolution reads memory that nothing has written:
-        # the last block, behind the stem and the other blocks that halve, has to see two.
-        frames = 2 ** len(self._settings.network.spectrogram_widths) + 1
-        shortest = -(-(c.stft_length + (frames - 1) * c.stft_hop) // c.stft_hop)
+        shortest = -(-c.stft_length // c.stft_hop)  # one frame
         return max(shortest, int(rng.integers(least, max(least, most), endpoint=True))) * c.stft_hop
 
     def _views(
