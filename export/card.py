@@ -39,6 +39,8 @@ class ModelFacts:
     """Of the training."""
     pretrained: bool
     """Whether its branches started from self-distillation."""
+    tutored: bool
+    """Whether it learned from trees over measurements as well."""
     teachers: int
     """How many networks it was distilled from; 0 for none."""
     thresholds: str
@@ -88,6 +90,8 @@ def render(
     goal = {"challenge": "the Challenge metric", "f1": "the F1 of each class"}[facts.thresholds]
     fusion = _FUSION.get(facts.settings.network.fusion, ("", ""))[1]
     start = " Its branches were pretrained by self-distillation, without labels." if facts.pretrained else ""
+    if facts.tutored:
+        start += " Besides labels it learned from gradient-boosted trees over measurements of each record."
     if facts.teachers:
         start += f" It was distilled from {'a larger network' if facts.teachers == 1 else _several(facts.teachers)}."
     sizes = " and ".join(f"{size:,} bytes ({kind})" for kind, size in facts.model_bytes.items())

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from ecg_edge.train.command_lines import INIT, preset_options, pretraining_command, training_commands
+from ecg_edge.train.command_lines import helping_commands, helping_options, preset_options, training_commands
 from ecg_edge.train.finetune_settings import FinetuneSettings
 from ecg_edge.train.settings import from_table, to_table
 from ecg_edge.train.trained import Trained
@@ -55,6 +55,7 @@ def provenance(
         "task": facts.task,
         "settings": to_table(trained.settings),
         "init": trained.init,
+        "tutor": trained.tutor,
         "distill": told_distillation(trained),
         "history": {
             "epochs": len(trained.history),
@@ -80,18 +81,17 @@ def told_distillation(trained: Trained) -> dict[str, Any] | None:
 def _commands(trained: Trained) -> list[str]:
     """Return the shell lines that train the network: its teachers first, where it has any."""
     if trained.distill is None:
-        return training_commands(trained.settings, trained.init)
+        return training_commands(trained.settings, trained.init, trained.tutor)
     lines: list[str] = []
     distill = ["ecg-edge", "distill", "--data", "DIR"]
     distill += preset_options("distill", from_table(DistillSettings, trained.distill))
     for k, teacher in enumerate(trained.teachers):
         settings = from_table(FinetuneSettings, teacher["settings"])
         folder = f"TEACHER{k + 1}"
-        lines += training_commands(settings, teacher["init"], folder)
+        lines += training_commands(settings, teacher["init"], teacher.get("tutor"), folder)
         distill += ["--teacher", f"{folder}/best.pt"]
-    if trained.init is not None:
-        lines.append(pretraining_command(trained.init))
-        distill += ["--init", INIT]
+    lines += helping_commands(trained.init, trained.tutor)
+    distill += helping_options(trained.init, trained.tutor)
     lines.append(shlex.join([*distill, "--out", "RUN"]))
     return list(dict.fromkeys(lines))
 

@@ -40,6 +40,10 @@ def load(path: Path, kind: str | None = None) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint that this version reads: train again")
     if kind is not None and state.get("kind") != kind:
-        made_by = {"trained": "finetune (best.pt)", "pretrained": "pretrain (pretrained.pt)"}
+        made_by = {
+            "trained": "finetune (best.pt)",
+            "pretrained": "pretrain (pretrained.pt)",
+            "tutor": "trees (tutor.pt)",
+        }
         raise CheckpointError(f"{path} is another kind of checkpoint: name one that ecg-edge {made_by[kind]} left")
     return state

@@ -9,6 +9,8 @@ from .finetune_settings import FinetuneSettings
 from .selfdistill.run import RESULT
 from .selfdistill.settings import PretrainSettings
 from .settings import from_table, preset_names, read_preset, to_table
+from .trees import TreeSettings
+from .tutor import RESULT as TUTOR
 
 _TOML_WORDS = ("true", "false", "inf", "nan")  # what would not be taken for text without quotation marks
 
@@ -16,8 +18,8 @@ _TOML_WORDS = ("true", "false", "inf", "nan")  # what would not be taken for tex
 def preset_options(command: str, settings: Any) -> list[str]:
     """Return `--preset` and `--set` options with which `command` has exactly `settings`.
 
-    command: `finetune`, `pretrain` or `distill`; settings: the dataclass of its settings. The preset is the one from
-    which fewest settings differ, the first by name of several.
+    command: `finetune`, `pretrain`, `trees` or `distill`; settings: the dataclass of its settings. The preset is the
+    one from which fewest settings differ, the first by name of several.
     """
     wanted = to_table(settings)
     found = {
@@ -32,16 +34,38 @@ INIT = f"PRETRAINED/{RESULT}"
 """Where the command lines have the pretrained branches."""
 
 
-def training_commands(settings: FinetuneSettings, init: Mapping[str, Any] | None, out: str = "RUN") -> list[str]:
-    """Return the shell lines that train such a network: `pretrain` where it did not start at random, and `finetune`.
+TUTOR_FILE = f"TUTOR/{TUTOR}"
+"""Where the command lines have the tutor."""
 
-    init: `Trained.init`; out: what the folder of the run is called there. Raises SettingsError where the pretraining
-    was of another version's settings.
+
+def training_commands(
+    settings: FinetuneSettings,
+    init: Mapping[str, Any] | None,
+    tutor: Mapping[str, Any] | None = None,
+    out: str = "RUN",
+) -> list[str]:
+    """Return the shell lines that train such a network: `pretrain` and `trees` where it learned by them, `finetune`.
+
+    init, tutor: of `Trained`; out: what the folder of the run is called there. Raises SettingsError where the
+    pretraining or the tutor was of another version's settings.
     """
     finetune = ["ecg-edge", "finetune", "--data", "DIR", *preset_options("finetune", settings)]
-    if init is None:
-        return [shlex.join([*finetune, "--out", out])]
-    return [pretraining_command(init), shlex.join([*finetune, "--init", INIT, "--out", out])]
+    return [*helping_commands(init, tutor), shlex.join([*finetune, *helping_options(init, tutor), "--out", out])]
+
+
+def helping_commands(init: Mapping[str, Any] | None, tutor: Mapping[str, Any] | None) -> list[str]:
+    """Return the shell lines that come before a training; raises as `training_commands` does."""
+    lines = [] if init is None else [pretraining_command(init)]
+    if tutor is not None:
+        settings = from_table(TreeSettings, tutor["settings"])
+        options = preset_options("trees", settings)
+        lines.append(shlex.join(["ecg-edge", "trees", "--data", "DIR", *options, "--out", "TUTOR"]))
+    return lines
+
+
+def helping_options(init: Mapping[str, Any] | None, tutor: Mapping[str, Any] | None) -> list[str]:
+    """Return the options of a training that take what the lines before it have made."""
+    return ([] if init is None else ["--init", INIT]) + ([] if tutor is None else ["--tutor", TUTOR_FILE])
 
 
 def pretraining_command(init: Mapping[str, Any]) -> str:

@@ -27,6 +27,10 @@ from .records.index import Split
 from .selfdistill.pretrain import prepare
 from .selfdistill.run import RESULT
 from .selfdistill.settings import PretrainSettings
+from .store import RecordStore
+from .trees import TreeSettings
+from .tutor import RESULT as TUTOR
+from .tutor import Tutor, fit_tutor, read_tutor
 
 DONE = "done"  # an empty file: the predictions of a fold are all written
 
@@ -53,6 +57,8 @@ class Bench:
     """Of each run; its folds are not used."""
     pretrain: PretrainSettings | None
     """Of a pretraining of its own for each part; None for random branches."""
+    trees: TreeSettings | None
+    """Of a tutor of its own for each part; None to learn from labels alone."""
     contract: Contract
     """Of the inputs."""
     noise: dict[str, Any]
@@ -73,7 +79,10 @@ def run_part(bench: Bench, part: Part, out: Path, world: World, progress: bool) 
         if init is not None:
             init.check_unseen(test.entries)
         train = open_entries(part.split.train, bench.contract, bench.cache, world, progress)
-        job = FinetuneRun(bench.settings, bench.contract, train, valid, bench.noise, world, init)
+        tutor = None if bench.trees is None else _tutor(bench, train, folder, world, progress)
+        if tutor is not None:
+            tutor.check_unseen(test.entries)
+        job = FinetuneRun(bench.settings, bench.contract, train, valid, bench.noise, world, init, tutor=tutor)
         run_job(job, folder, world, True, progress)
         if world.first:
             write_predictions(folder, valid, test, bench.weights, part.described)
@@ -91,6 +100,17 @@ def _pretrained(bench: Bench, part: Part, folder: Path, world: World, progress: 
     job = prepare(settings, bench.contract, store, bench.noise, world)
     run_job(job, folder / "pretrain", world, True, progress)
     return read_pretrained(folder / "pretrain" / RESULT, bench.contract)
+
+
+def _tutor(bench: Bench, train: RecordStore, folder: Path, world: World, progress: bool) -> Tutor:
+    assert bench.trees is not None
+    path = folder / TUTOR
+    if world.first and not path.is_file():
+        # The folds of the settings say nothing here either.
+        folder.mkdir(parents=True, exist_ok=True)
+        fit_tutor(replace(bench.trees, tasks=bench.settings.tasks), train, progress).save(path)
+    world.wait()
+    return read_tutor(path, bench.contract)
 
 
 def by_task(parts: Sequence[dict[str, Predictions]], tasks: Sequence[str]) -> dict[str, list[Predictions]]:

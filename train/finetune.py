@@ -28,7 +28,7 @@ from .finetune_settings import FinetuneSettings
 from .inputs import channels_last, signal_tensor, spectrogram_tensor
 from .loader import Meter, epoch_items
 from .loop import Line
-from .losses import KnownLoss, rare_weights
+from .losses import KnownLoss, measurement_loss, rare_weights
 from .networks.front import front_of
 from .networks.model import BranchHeads, FusionNet
 from .networks.output import BranchOutput
@@ -40,9 +40,11 @@ from .settings import require, to_table
 from .store import RecordStore
 from .tasks import Mask, task
 from .threads import set_threads
+from .tutor import Lesson, Tutor
 from .windows import Windows, network_windows, predict_logits
 
 BEST = "best.pt"
+HARDLY_MIXED = 0.95  # weight of a window's own record, from which on its measurements are the window's
 ENOUGH_POSITIVES = 5  # of a class, for its AUROC to enter the mean that chooses the epoch
 
 
@@ -74,6 +76,19 @@ def macro_auroc(labels: npt.NDArray[np.bool_], logits: npt.NDArray[np.float32]) 
     return mean if not math.isnan(mean) else float(metrics.macro(values, positives))
 
 
+def tutored(
+    labels: Mask, counted: Mask, lesson: Lesson, settings: FinetuneSettings
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return targets and their weights (records, classes) from labels and what a tutor says beside them.
+
+    labels, counted: (records, classes). Where a label is not known, the target is the tutor's answer.
+    """
+    part = np.where(counted, np.float32(settings.tutor_part), np.float32(1))
+    targets = (1 - part) * labels + part * lesson.probabilities
+    weights = np.where(counted, np.float32(1), np.float32(settings.tutor_unknown))
+    return targets.astype(np.float32), weights
+
+
 @dataclass(frozen=True)
 class StepBatch:
     """A rank's part of a step."""
@@ -84,6 +99,8 @@ class StepBatch:
     """Of the whole step's windows, (records, classes)."""
     counted: npt.NDArray[np.float32]
     """Of the whole step's windows."""
+    measurements: npt.NDArray[np.float32] | None = None
+    """Of the whole step's windows, (records, values); NaN where a window is a mixture. None without a tutor."""
 
 
 class Answers(NamedTuple):
@@ -97,6 +114,8 @@ class Answers(NamedTuple):
     """What the contrastive task compares."""
     guided: tuple[torch.Tensor, ...]
     """What a guide compares; see Guide."""
+    measured: torch.Tensor | None = None
+    """Measurements as the network tells them, (n, values)."""
 
 
 class Guide(nn.Module, ABC):
@@ -125,10 +144,16 @@ class Objective(nn.Module):
     """The network with its losses, as one module for DistributedDataParallel."""
 
     def __init__(
-        self, network: FusionNet, heads: BranchHeads, contrast: ContrastHead | None, guide: Guide | None = None
+        self,
+        network: FusionNet,
+        heads: BranchHeads,
+        contrast: ContrastHead | None,
+        guide: Guide | None = None,
+        measurer: nn.Linear | None = None,
     ) -> None:
         super().__init__()
         self.network, self.heads, self.contrast, self.guide = network, heads, contrast, guide
+        self.measurer = measurer
 
     def forward(self, signal: torch.Tensor, spectrogram: torch.Tensor, keep: torch.Tensor) -> Answers:
         """Return what the losses take."""
@@ -139,6 +164,7 @@ class Objective(nn.Module):
             self.heads(*branches),
             None if self.contrast is None else self.contrast(fused),
             () if self.guide is None else self.guide.compared(self.network, branches, fused),
+            None if self.measurer is None else self.measurer(fused * keep),
         )
 
 
@@ -155,12 +181,14 @@ class FinetuneRun:
         world: World | None = None,
         init: Pretrained | None = None,
         guide: Guide | None = None,
+        tutor: Tutor | None = None,
     ) -> None:
         """Prepare a run on `train` that is validated on `valid`; without it the last epoch's network is kept.
 
         noise: recordings for the augmentation; init: pretrained branches to start from; guide: what is learned from
-        besides labels, on windows without labels too. Raises SettingsError, and PretrainedError where `init` does not
-        fit or has seen a validation patient.
+        besides labels, on windows without labels too; tutor: what is learned besides each record's labels. Raises
+        SettingsError, PretrainedError where `init` does not fit or has seen a validation patient, and TutorError where
+        `tutor` has or does not know a record.
         """
         settings.check()
         set_threads(settings.threads)
@@ -179,7 +207,16 @@ class FinetuneRun:
         else:
             self._labelled = self._records
         backbone = settings.network.backbone
-        self._augmenter = Augmenter(settings.augment, contract, train, labels, counted, noise, backbone)
+        self._tutor, self._measurements = tutor, None
+        targets, weights = labels.astype(np.float32), counted.astype(np.float32)
+        if tutor is not None:
+            require(settings.label_fraction == 1, "label_fraction: a tutor knows all labels, so it must be 1")
+            if valid is not None:
+                tutor.check_unseen(valid.entries)
+            lesson = tutor.lesson(train.entries, settings.tasks)
+            targets, weights = tutored(labels, counted, lesson, settings)
+            self._measurements = lesson.measurements
+        self._augmenter = Augmenter(settings.augment, contract, train, targets, weights, noise, backbone)
         self._samples = round(settings.window_seconds * contract.rate)
 
         self.network = FusionNet(settings.network, len(contract.leads), labels.shape[1])
@@ -194,13 +231,15 @@ class FinetuneRun:
                 measure_batch_norm(self.network, train, self._records, contract, front_of(backbone), self._samples)
             for branch in self._branches():
                 branch.requires_grad_(False)
-        weights = rare_weights(labels[self._labelled], settings.rare_power, settings.rare_limit)
-        self.loss = KnownLoss(weights).to(self.world.device)
+        rare = rare_weights(labels[self._labelled], settings.rare_power, settings.rare_limit)
+        self.loss = KnownLoss(rare).to(self.world.device)
         heads = BranchHeads(self.network, labels.shape[1])
         contrast = ContrastHead(self.network.features, settings.contrast) if settings.contrast_weight > 0 else None
-        self.objective = share_batch_norm(Objective(self.network, heads, contrast, guide), self.world).to(
-            self.world.device
-        )
+        measurer = None
+        if self._measurements is not None and settings.measurement_weight > 0:
+            measurer = nn.Linear(self.network.features, self._measurements.shape[1])
+        objective = Objective(self.network, heads, contrast, guide, measurer)
+        self.objective = share_batch_norm(objective, self.world).to(self.world.device)
         channels_last(self.objective)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         encoder = {id(p) for branch in self._branches() for p in branch.parameters()}
@@ -239,6 +278,7 @@ class FinetuneRun:
             "contract": self.contract.to_dict(),
             "records": len(self._records),
             "init": None if self._init is None else self._init.facts,
+            "tutor": None if self._tutor is None else self._tutor.facts,
             **self.more_facts(),
         }
 
@@ -254,7 +294,10 @@ class FinetuneRun:
             rng = np.random.default_rng([s.seed, epoch, number])
             draw = self._augmenter.draw(self._records[numbers], rng, self._samples)
             rows = self._augmenter.render(draw, self.world.rows(len(numbers)))
-            return StepBatch(rows, *self._augmenter.targets(draw))
+            measurements = None if self._measurements is None else self._measurements[draw.records]
+            if measurements is not None:
+                measurements[draw.weight < HARDLY_MIXED] = np.nan
+            return StepBatch(rows, *self._augmenter.targets(draw), measurements)
 
         return epoch_items(
             make, len(self._records), self.steps_per_epoch, s.batch_size, s.seed, epoch, first, self.meter
@@ -288,6 +331,11 @@ class FinetuneRun:
                 for own in answers.alone:
                     loss = loss + s.branch_weight * self.loss(own.float(), targets[mine], counted[mine], total)
                 loss = s.label_weight * loss
+                if answers.measured is not None and batch.measurements is not None:
+                    truth = torch.from_numpy(batch.measurements[rows[part]]).to(device)
+                    told = measurement_loss(answers.measured.float(), truth, len(targets))
+                    line["measurements"] = line.get("measurements", 0.0) + float(told.detach())
+                    loss = loss + s.measurement_weight * told
                 if self.objective.guide is not None:
                     with autocast(self._precision, device):
                         guided, more = self.objective.guide.loss(answers, signal, spectrogram, len(targets))
@@ -347,6 +395,7 @@ class FinetuneRun:
             "settings": to_table(self.settings),
             "contract": self.contract.to_dict(),
             "init": None if self._init is None else self._init.facts,
+            "tutor": None if self._tutor is None else self._tutor.facts,
             "history": history,
             "network": self.average.state_dict(),
             **self.more_facts(),

@@ -56,6 +56,12 @@ class FinetuneSettings:
     """Largest such weight."""
     label_weight: float = 1.0
     """Weight of the loss against labels, where there is something else to learn from as well."""
+    tutor_part: float = 0.7
+    """With a tutor: part of the targets that it has; the rest is the labels'."""
+    tutor_unknown: float = 0.5
+    """With a tutor: weight in the loss of its answer where a label is not known; the others count 1."""
+    measurement_weight: float = 1.0
+    """With a tutor: weight in the loss of the measurements, which a layer for training alone has to tell."""
     branch_weight: float = 0.3
     """Weight in the loss of what each branch alone would answer; see BranchHeads."""
     contrast_weight: float = 0.0
@@ -82,7 +88,9 @@ class FinetuneSettings:
         positive = ("epochs", "batch_size", "accumulate", "learning_rate", "gradient_norm", "rare_limit", "least_steps")
         for name in (*positive, "crops_per_record", "window_seconds", "stride_seconds"):
             require(getattr(self, name) > 0, f"{name} = {getattr(self, name)}: must be above 0")
-        for name in ("warmup_fraction", "average_decay", "encoder_rate", "label_fraction"):
+        for name in ("tutor_unknown", "measurement_weight"):
+            require(getattr(self, name) >= 0, f"{name} = {getattr(self, name)}: must not be negative")
+        for name in ("warmup_fraction", "average_decay", "encoder_rate", "label_fraction", "tutor_part"):
             require(0 <= getattr(self, name) <= 1, f"{name} = {getattr(self, name)}: must be from 0 to 1")
         require(self.label_fraction > 0, "label_fraction = 0.0: must be above 0")
         require(self.precision in ("auto", "bf16", "float32"), f"precision = {self.precision}: auto, bf16 or float32")

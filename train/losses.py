@@ -16,6 +16,17 @@ def rare_weights(labels: npt.NDArray[np.bool_], power: float, limit: float) -> n
     return balance.clip(max=limit).astype(np.float32)
 
 
+def measurement_loss(told: torch.Tensor, truth: torch.Tensor, windows: int) -> torch.Tensor:
+    """Return the loss of measurements told of some windows (n, values), whose sum over a batch of `windows` is its own.
+
+    Squared up to a standard deviation, absolute beyond (Huber 1964), the mean over values; windows whose truth is NaN
+    cost nothing.
+    """
+    known = ~torch.isnan(truth)
+    each = nn.functional.smooth_l1_loss(told, torch.where(known, truth, told.detach()), reduction="sum")
+    return each / (truth.shape[1] * windows)
+
+
 class KnownLoss(nn.Module):
     """The mean binary cross entropy over the entries that count, of all tasks together.
 

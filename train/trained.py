@@ -37,7 +37,9 @@ class Trained:
     distill: dict[str, Any] | None = None
     """Settings of the distillation, where it learned from teachers; None otherwise."""
     teachers: tuple[dict[str, Any], ...] = ()
-    """`settings` and `init` of each teacher."""
+    """`settings`, `init` and `tutor` of each teacher."""
+    tutor: dict[str, Any] | None = None
+    """What it was tutored by, see `Tutor.facts`; None for labels alone."""
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -83,4 +85,5 @@ def read_trained(path: Path) -> Trained:
         state["init"],
         state.get("distill"),
         tuple(state.get("teachers", ())),
+        state.get("tutor"),
     )

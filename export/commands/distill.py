@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         args,
         settings.student,
         contract,
-        lambda sides, noise, world, init: DistillRun(
-            settings, contract, sides.train, sides.valid, noise, teachers, facts, world, init
+        lambda sides, noise, world, init, tutor: DistillRun(
+            settings, contract, sides.train, sides.valid, noise, teachers, facts, world, init, tutor
         ),
     )

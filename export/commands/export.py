@@ -200,6 +200,7 @@ def run(args: argparse.Namespace) -> int:
         task=answered.name,
         settings=settings,
         pretrained=trained.init is not None,
+        tutored=trained.tutor is not None,
         teachers=len(trained.teachers),
         thresholds=goal,
         parameters=network.parameters_count(),
@@ -338,19 +339,24 @@ def _check(trained: Trained, teachers: Sequence[Trained], report_fold: int | Non
             f"{trained.contract.window_seconds} s: train with --set window_seconds={trained.contract.window_seconds}"
         )
     seen = {
-        "the network": _folds_seen(trained.init, ()),
+        "the network": _folds_seen(trained.init, trained.tutor, ()),
         "one of its teachers": {
-            fold for one in trained.teachers for fold in _folds_seen(one["init"], one["settings"]["train_folds"])
+            fold
+            for one in trained.teachers
+            for fold in _folds_seen(one["init"], one.get("tutor"), one["settings"]["train_folds"])
         },
-        "a --teacher": {fold for one in teachers for fold in _folds_seen(one.init, one.settings.train_folds)},
+        "a --teacher": {
+            fold for one in teachers for fold in _folds_seen(one.init, one.tutor, one.settings.train_folds)
+        },
     }
     for who, folds in seen.items():
         if report_fold in folds:
             raise EcgEdgeError(f"{who} has seen fold {report_fold}: report on another one, or train without it")
 
 
-def _folds_seen(init: dict[str, Any] | None, trained_on: Sequence[int]) -> set[int]:
-    return {*trained_on, *(init["settings"]["folds"] if init else ())}
+def _folds_seen(init: dict[str, Any] | None, tutor: dict[str, Any] | None, trained_on: Sequence[int]) -> set[int]:
+    fitted = tutor["settings"]["train_folds"] if tutor else ()
+    return {*trained_on, *fitted, *(init["settings"]["folds"] if init else ())}
 
 
 def _goal(asked: str | None, answered: Task, matrix: bool, path: Path) -> str:

@@ -20,6 +20,7 @@ from ecg_edge.train.networks.output import BranchOutput
 from ecg_edge.train.pretrained import Pretrained
 from ecg_edge.train.settings import to_table
 from ecg_edge.train.store import RecordStore
+from ecg_edge.train.tutor import Tutor
 
 from .settings import DistillSettings
 from .teachers import Teachers, attention_of
@@ -83,6 +84,7 @@ class DistillRun(FinetuneRun):
         facts: list[dict[str, Any]],
         world: World | None = None,
         init: Pretrained | None = None,
+        tutor: Tutor | None = None,
     ) -> None:
         """Prepare a run on `train` that is validated on `valid`; see FinetuneRun.
 
@@ -95,7 +97,7 @@ class DistillRun(FinetuneRun):
         outputs = len(teachers.columns[0])
         student = FusionNet(settings.student.network, len(contract.leads), outputs)
         guide = TeacherGuide(settings, teachers.to(device), student)
-        super().__init__(settings.student, contract, train, valid, noise, world, init, guide)
+        super().__init__(settings.student, contract, train, valid, noise, world, init, guide, tutor)
 
     def more_facts(self) -> dict[str, Any]:
         """Return the settings of the distillation and what the teachers were made from."""

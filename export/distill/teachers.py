@@ -69,6 +69,7 @@ class Teachers(nn.Module):
         if one.distill is not None:  # a bundle tells of the student's teachers, and not of theirs
             raise TeacherError("a teacher was distilled itself: name the networks that it learned from")
         seen = {*one.settings.train_folds, *(one.init["settings"]["folds"] if one.init else ())}
+        seen |= {*(one.tutor["settings"]["train_folds"] if one.tutor else ())}
         for folds, use, mend in (
             (student.valid_folds, "choose", "set student.valid_folds to folds that no teacher knows"),
             (report_folds, "measure", "report on another one, or train the teachers without it"),
@@ -114,7 +115,7 @@ def read_teachers(
     """Return the teachers in checkpoints and what they were made from; raises as Teachers and `read_trained` do."""
     trained = [read_trained(path) for path in paths]
     facts = [
-        {"settings": checkpoint.load(path, "trained")["settings"], "init": one.init}
+        {"settings": checkpoint.load(path, "trained")["settings"], "init": one.init, "tutor": one.tutor}
         for path, one in zip(paths, trained, strict=True)
     ]
     return Teachers(trained, student, contract, report_folds), facts

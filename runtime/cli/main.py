@@ -33,6 +33,7 @@ COMMANDS = {
     "records": (_TRAIN + "records", "list the records of a data set, for a fold or source"),
     "pretrain": (_TRAIN + "pretrain", "learn a network's branches from records without their labels"),
     "crossval": (_TRAIN + "crossval", "train and judge once a fold, or once a source left out"),
+    "trees": (_TRAIN + "trees", "fit trees to measurements of labelled records, to tutor networks"),
     "finetune": (_TRAIN + "finetune", "train a network on labelled records"),
     "study": (_TRAIN + "study", "run the grid of trainings behind docs/results.md"),
     "results": (_TRAIN + "results", "write docs/results.md from the runs of a study"),

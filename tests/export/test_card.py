@@ -24,6 +24,7 @@ def card(tiny: Any, fusion: str = "gate", **changes: Any) -> str:
         task="superclass",
         settings=replace(tiny, network=replace(tiny.network, fusion=fusion)),
         pretrained=False,
+        tutored=False,
         teachers=0,
         thresholds="f1",
         parameters=12_345,

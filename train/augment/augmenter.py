@@ -81,12 +81,12 @@ class Augmenter:
         settings: AugmentSettings,
         contract: Contract,
         store: RecordStore,
-        labels: Bools,
-        counted: Bools,
+        labels: Bools | Floats,
+        counted: Bools | Floats,
         noise: Mapping[str, NoiseRecording] | None = None,
         backbone: str = "edge",
     ) -> None:
-        """Take the records of `store` with `labels` and `counted`, bool (records, classes) both.
+        """Take the records of `store` with `labels` from 0 to 1 and how much each counts, (records, classes) both.
 
         noise: recordings `ma` and `bw`; backbone: of the network, since the paper's takes a spectrogram of its own,
         computed from the augmented signal (windows may then be of any length). Raises AugmentError for settings that

@@ -26,6 +26,7 @@ from ..records.index import RecordIndex, build_index
 from ..report.cv_summary import write_cv_summary
 from ..selfdistill.settings import PretrainSettings
 from ..settings import read_preset
+from ..trees import TreeSettings
 from .runs import add_run_options, settings_of, shows_progress
 from .supervised import WEIGHTS
 
@@ -46,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pretrain", metavar="NAME|FILE", help="pretrain for each part with these settings (default: random branches)"
     )
+    parser.add_argument(
+        "--trees", metavar="NAME|FILE", help="fit a tutor for each part with these settings (default: labels alone)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     settings, contract = settings_of(FinetuneSettings, "finetune", args), Contract()
     settings.check()
     pretrain = None if args.pretrain is None else read_preset(PretrainSettings, "pretrain", args.pretrain)
+    trees = None if args.trees is None else read_preset(TreeSettings, "trees", args.trees)
     if args.out.is_dir() and any(args.out.iterdir()) and not args.resume:
         raise ResumeError(f"{args.out} holds a run already: add --resume to go on with it, or name another --out")
     world = join(args.device)
@@ -66,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
             augments += [pretrain.global_views.augment, pretrain.local_views.augment]
         weights = read_weights(args.data / WEIGHTS) if (args.data / WEIGHTS).is_file() else None
         noise = noise_for(args.data, contract, *augments)
-        bench = Bench(settings, pretrain, contract, noise, weights, args.cache)
+        bench = Bench(settings, pretrain, trees, contract, noise, weights, args.cache)
         found = []
         for number, part in enumerate(parts, 1):
             if world.first:

@@ -29,5 +29,7 @@ def run(args: argparse.Namespace) -> int:
         args,
         settings,
         contract,
-        lambda sides, noise, world, init: FinetuneRun(settings, contract, sides.train, sides.valid, noise, world, init),
+        lambda sides, noise, world, init, tutor: FinetuneRun(
+            settings, contract, sides.train, sides.valid, noise, world, init, tutor=tutor
+        ),
     )

@@ -44,6 +44,11 @@ class RecordEntry:
     """What millivolts by the header have to be multiplied by: not 1 where its gain is known to be wrong."""
 
     @property
+    def name(self) -> str:
+        """Source and file name, as predictions name the record."""
+        return f"{self.source}/{self.path.name}"
+
+    @property
     def superclasses(self) -> frozenset[str] | None:
         """PTB-XL superclasses out of `labels.SUPERCLASS_ABBREVIATIONS`; None where statements are not known."""
         return None if self.statements is None else superclasses(self.statements)
