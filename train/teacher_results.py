@@ -12,22 +12,33 @@ from .metrics import Floats
 from .predictions import Predictions, ensemble, load
 from .report import markdown
 from .report.cv_summary import JSON
+from .trees import TREES
 
 
 def teacher_facts(folders: Sequence[Path], weights: Floats | None) -> dict[str, Any]:
     """Return figures of each run of `finetune --report-fold` in `folders`, and of all as one, by task, as JSON types.
 
+    A folder of `trees --report-fold` is told apart: alone, and as one with the networks' mean, at the same weight.
     Raises PredictionsError where they were judged on different records, EcgEdgeError where there are none.
     """
     found: dict[str, Any] = {}
     for path in sorted({p.name for folder in folders for p in folder.glob("test-*.npz")}):
-        members = [load(folder / path) for folder in folders if (folder / path).is_file()]
+        told = [load(folder / path) for folder in folders if (folder / path).is_file()]
+        trees = [m for m in told if m.facts["fusion"] == TREES]
+        members = [m for m in told if m.facts["fusion"] != TREES]
+        if not members:
+            continue
         rows = [_row(m, f"seed {m.facts['seed']}, {m.facts['epochs']} epochs", weights) for m in members]
+        together = ensemble(members) if len(members) > 1 else members[0]
         if len(members) > 1:
-            rows.append(_row(ensemble(members), f"mean logits of the {len(members)}", weights))
+            rows.append(_row(together, f"mean logits of the {len(members)}", weights))
+        for tree in trees:
+            rows.append(_row(tree, "trees over measurements", weights))
+            rows.append(_row(ensemble([together, tree]), "mean logits of networks and trees", weights))
         first = members[0].facts
         found[first["task"]] = {
             "split": first["split"], "fusion": first["fusion"], "pretrained": first["pretrained"] is not None,
+            "tutored": first.get("tutor") is not None,
             "training_records": first["training_records"], "rows": rows,
         }  # fmt: skip
     if not found:
@@ -59,6 +70,7 @@ def crossval_facts(folder: Path) -> dict[str, Any]:
             "figures": json.loads(path.read_text(encoding="utf-8"))["figures"],
             "epochs": sorted({part["epochs"] for part in parts}),
             "pretrained": any(part["pretrained"] is not None for part in parts),
+            "tutored": any(part.get("tutor") is not None for part in parts),
         }
     return found
 
@@ -68,11 +80,12 @@ def render_teachers(facts: dict[str, Any]) -> list[str]:
     lines = ["", "## The edge preset, trained in full"]
     for name, part in facts.items():
         start = "self-distilled" if part["pretrained"] else "random"
+        tutor = ", tutored by trees" if part.get("tutored") else ""
         first = part["rows"][0]
         lines += [
             "",
-            f"{name}: `{part['fusion']}` from {start} branches, {part['training_records']} records; {part['split']}, "
-            f"{first['records']} records, {first['classes']} classes with at least {MIN_POSITIVES} positives.",
+            f"{name}: `{part['fusion']}` from {start} branches{tutor}, {part['training_records']} records; "
+            f"{part['split']}, {first['records']} records, {first['classes']} classes with at least {MIN_POSITIVES} positives.",
             "",
             *markdown.table(
                 ("network", "macro AUROC", "macro AUPRC", "macro F1", "Challenge metric"),
@@ -97,7 +110,8 @@ def render_crossval(facts: dict[str, Any]) -> list[str]:
     for name, part in facts.items():
         figures = part["figures"]
         start = "self-distilled branches, pretrained for each fold" if part["pretrained"] else "random branches"
-        lines += ["", f"{name}: {', '.join(map(str, part['epochs']))} epochs from {start}."]
+        tutor = ", with a tutor fitted for each fold" if part.get("tutored") else ""
+        lines += ["", f"{name}: {', '.join(map(str, part['epochs']))} epochs from {start}{tutor}."]
         count = len(next(iter(figures.values()))["folds"])
         head = (name, *(f"fold {k + 1}" for k in range(count)), "mean", "deviation", "pooled (95 %)")
         rows = [

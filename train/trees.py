@@ -20,6 +20,7 @@ from .tasks import Mask, task
 
 RARE_LOGIT = -6.0  # of a class with too few positives to learn from: it is hardly ever there
 LEAST_POSITIVES = 3
+TREES = "trees"  # what predictions have in place of a fusion
 PARTS = 5  # of records without folds, each of which is answered by the trees of the others
 
 Floats = npt.NDArray[np.float64]

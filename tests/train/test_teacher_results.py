@@ -35,6 +35,24 @@ def test_teachers_stand_alone_and_as_one(made_up: Callable[..., Predictions], tm
     assert f"{rows[0]['macro_auroc']['value']:.3f} (" in page
 
 
+def test_trees_are_told_apart_and_weigh_as_much_as_all_networks(
+    made_up: Callable[..., Predictions], tmp_path: Path
+) -> None:
+    first = made_up(150, 3, **FACTS | {"tutor": "cd"})
+    noise = np.random.default_rng(1).normal(size=first.logits.shape).astype(np.float32)
+    tree = replace(first, logits=first.logits - noise, facts={**first.facts, "fusion": "trees", "tutor": None})
+    second = replace(first, facts={**first.facts, "seed": 1})
+    for name, predictions in (("trees", tree), ("a", first), ("b", second)):
+        (tmp_path / name).mkdir()
+        predictions.save(tmp_path / name / "test-made.npz")
+    facts = teacher_facts([tmp_path / name for name in ("trees", "a", "b")], None)
+    rows = {row["name"]: row["macro_auroc"]["value"] for row in facts["made up"]["rows"]}
+    assert list(rows)[2:] == ["mean logits of the 2", "trees over measurements", "mean logits of networks and trees"]
+    half = evaluate_predictions(replace(first, logits=first.logits - noise / 2)).macro_auroc.value
+    assert rows["mean logits of networks and trees"] == pytest.approx(half, abs=1e-6)
+    assert "branches, tutored by trees, 99 records" in "\n".join(render_teachers(facts))
+
+
 def test_a_cross_validation_is_told_fold_by_fold(made_up: Callable[..., Predictions], tmp_path: Path) -> None:
     parts = [made_up(100, 3, seed=k, first=100 * k, **FACTS | {"pretrained": None}) for k in range(3)]
     write_cv_summary(tmp_path / "summary-made", parts)

@@ -16,7 +16,7 @@ from ..judge import write_judgement
 from ..records.tables import FOLDS
 from ..settings import override, preset_names, read_preset
 from ..tasks import task
-from ..trees import TreeSettings
+from ..trees import TREES, TreeSettings
 from ..tutor import RESULT, fit_tutor, measured
 from .runs import shows_progress
 from .supervised import WEIGHTS, described
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     weights = read_weights(args.data / WEIGHTS) if (args.data / WEIGHTS).is_file() else None
     facts = {
         "seed": settings.seed,
-        "fusion": "trees",
+        "fusion": TREES,
         "pretrained": None,
         "tutor": None,
         "epochs": 0,

@@ -79,7 +79,7 @@ def test_teachers_are_neither_trained_nor_kept(
     run_job(job, tmp_path, World())
     trained = read_trained(tmp_path / BEST)
     assert trained.distill == to_table(settings)
-    teacher = {"settings": to_table(made_run.settings), "init": None}
+    teacher = {"settings": to_table(made_run.settings), "init": None, "tutor": None}
     assert trained.teachers == (teacher, teacher)
     assert checkpoint.load(tmp_path / BEST)["network"].keys() == job.network.state_dict().keys()
 
