@@ -85,7 +85,8 @@ def render_teachers(facts: dict[str, Any]) -> list[str]:
         lines += [
             "",
             f"{name}: `{part['fusion']}` from {start} branches{tutor}, {part['training_records']} records; "
-            f"{part['split']}, {first['records']} records, {first['classes']} classes with at least {MIN_POSITIVES} positives.",
+            f"{part['split']}, {first['records']} records, {first['classes']} classes with at least "
+            f"{MIN_POSITIVES} positives.",
             "",
             *markdown.table(
                 ("network", "macro AUROC", "macro AUPRC", "macro F1", "Challenge metric"),

@@ -10,9 +10,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ecg_edge.runtime.cli.main import main  # noqa: E402
+from ecg_edge.runtime.contract import Contract  # noqa: E402
 from ecg_edge.train import checkpoint  # noqa: E402
 from ecg_edge.train.predictions import load  # noqa: E402
 from ecg_edge.train.settings import to_table  # noqa: E402
+from ecg_edge.train.trees import BoostSettings, TreeSettings  # noqa: E402
+from ecg_edge.train.tutor import read_tutor  # noqa: E402
 
 Words = Callable[..., list[str]]
 
@@ -43,6 +46,22 @@ def test_every_record_is_tested_once_by_a_network_that_never_saw_its_patient(
         assert set(valid.folds) == {k % 4 + 1}
     summary = json.loads((out / "summary-arrhythmia" / "crossval.json").read_text())
     assert len(summary["folds"]) == 4
+
+
+def test_each_part_has_a_tutor_that_never_saw_its_test_patients(
+    command_line: Words, tiny: Callable[..., Any], toml: Callable[[Any], str], tmp_path: Path
+) -> None:
+    pytest.importorskip("lightgbm")
+    trees = tmp_path / "trees.toml"
+    boost = BoostSettings(rounds=5, least_records=3, ensembles=1)
+    trees.write_text(toml(to_table(TreeSettings(0, ("superclass",), (), (), (), boost))))
+    out = tmp_path / "cv"
+    assert main(command_line("crossval", tiny(epochs=1), out, "--only", "2", "--trees", str(trees))) == 0
+    tutor = read_tutor(out / "fold-02" / "tutor.pt", Contract())
+    judged = [load(out / "fold-02" / f"{side}-arrhythmia.npz") for side in ("valid", "test")]
+    assert len(tutor.patients) == 24
+    assert not set(tutor.patients) & {patient for part in judged for patient in part.patients}
+    assert judged[1].facts["tutor"] == tutor.sha256
 
 
 def test_what_is_done_is_not_done_again(
