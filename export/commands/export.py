@@ -68,6 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: small)",
     )
     parser.add_argument(
+        "--tutor", type=Path, metavar="FILE", help="tutor.pt of ecg-edge trees, that the student learns from as well"
+    )
+    parser.add_argument(
         "--work",
         type=Path,
         metavar="DIR",
@@ -271,6 +274,8 @@ def _like(name: str, trained: Trained, answered: Task, contract: Contract, repor
 def _network(args: argparse.Namespace) -> tuple[Path, Path]:
     """Return the checkpoint to export and the folder to work in; distils the student where that is asked for."""
     if args.checkpoint is not None:
+        if args.tutor is not None:
+            raise EcgEdgeError("--tutor teaches a student that is distilled here: leave it out beside --checkpoint")
         return args.checkpoint, args.work or args.checkpoint.parent
     if not args.teacher:
         raise EcgEdgeError("name what to export: --checkpoint, or --teacher to distil a student from")
@@ -280,6 +285,8 @@ def _network(args: argparse.Namespace) -> tuple[Path, Path]:
     options = ["--data", args.data, "--cache", args.cache, "--preset", args.preset, "--out", work, "--resume"]
     for teacher in args.teacher:
         options += ["--teacher", teacher]
+    if args.tutor is not None:
+        options += ["--tutor", args.tutor]
     if args.report_fold is not None:  # a teacher that has seen it is refused before hours of work
         options += ["--report-fold", args.report_fold]
     distill.run(parser.parse_args(list(map(str, options))))
