@@ -9,10 +9,13 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
+
+from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
 from .records.entry import RecordEntry
 from .settings import require
@@ -24,6 +27,10 @@ TREES = "trees"  # what predictions have in place of a fusion
 PARTS = 5  # of records without folds, each of which is answered by the trees of the others
 
 Floats = npt.NDArray[np.float64]
+
+
+class TreesError(EcgEdgeError):
+    """Trees that cannot be fitted or asked."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,7 @@ class Trees:
 
     def logits(self, values: Floats) -> npt.NDArray[np.float32]:
         """Return logits (records, classes) of measurements (records, values)."""
-        import lightgbm
-
+        lightgbm = _lightgbm()
         out = np.full((len(values), len(self.models)), RARE_LOGIT, dtype=np.float32)
         for k, texts in enumerate(self.models):
             if texts:
@@ -103,8 +109,7 @@ class Trees:
 
 def fit_trees(values: Floats, labels: Mask, counted: Mask, settings: BoostSettings, seed: int) -> Trees:
     """Return trees fitted to measurements (records, values); labels, counted: bool (records, classes)."""
-    import lightgbm
-
+    lightgbm = _lightgbm()
     parameters = {
         "objective": "binary",
         "learning_rate": settings.learning_rate,
@@ -132,6 +137,17 @@ def fit_trees(values: Floats, labels: Mask, counted: Mask, settings: BoostSettin
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # LightGBM computes without Python's lock
         return Trees(tuple(pool.map(fit, range(labels.shape[1]))))
+
+
+def _lightgbm() -> ModuleType:
+    """Return the library, loaded only where trees are asked for; raises TreesError where it cannot be."""
+    try:
+        import lightgbm
+    except ImportError as error:
+        raise TreesError("trees need LightGBM: pip install 'ecg-edge[train]'") from error
+    except OSError as error:  # its own library, which needs the compiler's
+        raise TreesError(f"LightGBM cannot be loaded ({error}): install libgomp1 from the system's packages") from error
+    return lightgbm
 
 
 def parts_of(entries: Sequence[RecordEntry], seed: int) -> npt.NDArray[np.int64]:

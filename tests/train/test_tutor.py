@@ -1,5 +1,6 @@
 """Trees that answer for records that they did not learn from, and networks that learn from what they say."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,15 @@ from ecg_edge.train.predictions import load  # noqa: E402
 from ecg_edge.train.settings import SettingsError, read_preset, to_table  # noqa: E402
 from ecg_edge.train.tasks import ARRHYTHMIA  # noqa: E402
 from ecg_edge.train.trained import read_trained  # noqa: E402
-from ecg_edge.train.trees import RARE_LOGIT, BoostSettings, TreeSettings, cross_fitted, fit_trees, parts_of  # noqa: E402
+from ecg_edge.train.trees import (  # noqa: E402
+    RARE_LOGIT,
+    BoostSettings,
+    TreesError,
+    TreeSettings,
+    cross_fitted,
+    fit_trees,
+    parts_of,
+)
 from ecg_edge.train.tutor import RESULT, Lesson, Tutor, TutorError, fit_tutor, normalized, read_tutor  # noqa: E402
 
 CONTRACT = Contract()
@@ -61,6 +70,12 @@ def test_trees_learn_thresholds_and_products_and_answer_rarely_for_what_they_nev
     again = fit_trees(*question(600, 0), boost, 0)
     assert again == trees
     assert fit_trees(*question(600, 0), boost, 1) != trees
+
+
+def test_a_library_that_cannot_be_loaded_is_named_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)  # what Python takes for a package that is not there
+    with pytest.raises(TreesError, match=r"ecg-edge\[train\]"):
+        fit_trees(*question(30, 0), FEW, 0)
 
 
 def test_no_record_is_answered_by_trees_that_learned_from_it() -> None:
