@@ -258,6 +258,8 @@ def _like(name: str, trained: Trained, answered: Task, contract: Contract, repor
     other = [key for key in mine if key not in folds and theirs.get(key) != mine[key]]
     if told_distillation(trained) != manifest.provenance.get("distill"):
         other.append("distill")
+    if (trained.tutor is None) != (manifest.provenance.get("tutor") is None):
+        other.append("the tutor")
     same_classes = [(c.code, c.abbreviation) for c in manifest.classes] == [
         (c.code, c.abbreviation) for c in answered.classes
     ]
