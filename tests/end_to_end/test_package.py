@@ -114,7 +114,7 @@ def test_every_preset_is_installed() -> None:
     patterns = project["tool"]["setuptools"]["package-data"]["ecg_edge.train"]
     installed = {path for pattern in patterns for path in (ROOT / "train").glob(pattern)}
     presets = set((ROOT / "train" / "presets").rglob("*.toml"))
-    assert {path.parent.name for path in presets} == {"distill", "finetune", "pretrain", "study"}
+    assert {path.parent.name for path in presets} == {"distill", "finetune", "pretrain", "study", "trees"}
     assert presets <= installed
 
 

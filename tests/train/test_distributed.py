@@ -40,7 +40,7 @@ def losses(folder: Path) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize(
     ("command", "change"),
-    [("finetune", {"contrast_weight": 0.0}), ("finetune", {"contrast_weight": 0.3}), ("pretrain", {})],
+    [("finetune", {"contrast_weight": 0.0}), ("finetune", {"contrast_weight": 0.3, "learning_rate": 0.002}), ("pretrain", {})],
 )
 def test_two_ranks_follow_the_curve_of_one(
     command_line: Callable[..., list[str]],
