@@ -38,9 +38,15 @@ def losses(folder: Path) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows] for name in names}
 
 
+# A smaller rate with contrast: by a larger one, the order of summation alone has moved the second epoch's loss by 0.4 %
+# on a processor with AMX.
 @pytest.mark.parametrize(
     ("command", "change"),
-    [("finetune", {"contrast_weight": 0.0}), ("finetune", {"contrast_weight": 0.3, "learning_rate": 0.002}), ("pretrain", {})],
+    [
+        ("finetune", {"contrast_weight": 0.0}),
+        ("finetune", {"contrast_weight": 0.3, "learning_rate": 0.002}),
+        ("pretrain", {}),
+    ],
 )
 def test_two_ranks_follow_the_curve_of_one(
     command_line: Callable[..., list[str]],
