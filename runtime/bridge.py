@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from ecg_edge.firmware_bridge.recording import COUNT_LIMIT
 
+from . import native
+
 REBASE_LIMIT = 2**22  # half the 24-bit range: a signal that drifted so far by re-basing takes the step instead
 
 Counts = npt.NDArray[np.float64]
@@ -27,6 +29,7 @@ class Bridge:
         """Whether the last sample of each channel (channels,) was invalid."""
         self.invalid_samples = 0
         """Single samples that were marked invalid, or that stood at the converter's end of scale."""
+        self._kernels = native.kernels
         self._offset = np.zeros(channels)
         self._any_off = False
         self._any_offset = False
@@ -39,7 +42,7 @@ class Bridge:
         counts: whole numbers, as float64; they come back as they are where nothing has to be done.
         A sample at the converter's end of scale says nothing of the heart and counts as invalid.
         """
-        if np.maximum.reduce(counts, axis=None) >= COUNT_LIMIT or np.minimum.reduce(counts, axis=None) <= -COUNT_LIMIT:
+        if not self._all_within(counts):
             rail = np.abs(counts) >= COUNT_LIMIT
             invalid = rail if invalid is None else invalid | rail
         bad = invalid if invalid is not None and np.count_nonzero(invalid) else None
@@ -50,6 +53,13 @@ class Bridge:
             self.held = bridged[-1].copy()
             return bridged, None
         return self._bridge(counts, np.zeros(counts.shape, dtype=np.bool_) if bad is None else bad), bad
+
+    def _all_within(self, counts: Counts) -> bool:
+        """Return whether no sample stands at the converter's end of scale."""
+        if self._kernels is not None:
+            return bool(self._kernels.within(counts, COUNT_LIMIT))
+        high, low = np.maximum.reduce(counts, axis=None), np.minimum.reduce(counts, axis=None)
+        return bool(high < COUNT_LIMIT and low > -COUNT_LIMIT)
 
     def _bridge(self, counts: Counts, bad: npt.NDArray[np.bool_]) -> Counts:
         bridged = counts + self._offset  # right for the channels that are valid throughout

@@ -24,6 +24,7 @@ from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.leads import LEADS, derivation, present
 from ecg_edge.firmware_bridge.recording import COUNT_LIMIT, Recording
 
+from . import native
 from .bridge import REBASE_LIMIT, Bridge
 from .contact import Contact
 from .contract import Contract
@@ -108,9 +109,14 @@ class Conditioner:
             for phase in {self._block_start(b) % contract.rate for b in range(4)}
         }
         self._highpass = highpass_matrix(contract.highpass_boxcar)
-        self._derive = self._derivation.T * 2.0 ** (FRACTION_BITS - COEFFICIENT_BITS)  # to 1/32 LSB; exact in binary
+        to_thirtyseconds = 2.0 ** (FRACTION_BITS - COEFFICIENT_BITS)  # exact in binary
+        self._derive = np.ascontiguousarray(self._derivation.T * to_thirtyseconds)
         self._may_saturate = self._largest() > SIXTEENTHS_LIMIT
 
+        self._boxcar = contract.highpass_boxcar
+        self._scale = pv_per_lsb / PV_PER_THIRTYSECOND
+        self._offset = (PV_PER_THIRTYSECOND // 2 + 0.25) / PV_PER_THIRTYSECOND
+        self._kernels, self._resampler = native.kernels, self._compile()
         self._fast = self._eager = eager
         channels = len(leads)
         self._steps: dict[tuple[int, int], _Step] = {}
@@ -221,18 +227,40 @@ class Conditioner:
         start = self._block_start(block)
         key = (start % self._model_rate, self._blocks)
         if key not in self._steps:
-            starts = [key[0] + k * BLOCK * self._rate for k in range(self._blocks + 1)]
-            offsets = tuple(start // self._model_rate for start in starts)
-            matrices = tuple(self._resample[start % self._model_rate] for start in starts[:-1])
-            self._steps[key] = _Step(offsets, matrices, offsets[-2] + matrices[-1].shape[1])
+            places = key[0] + np.arange(self._blocks * BLOCK + 1) * self._rate
+            first, phases = places // self._model_rate, places % self._model_rate
+            offsets = tuple(first[::BLOCK].tolist())
+            matrices = tuple(self._resample[phase] for phase in phases[:-1:BLOCK].tolist())
+            kernel = np.searchsorted(self._phases, phases[:-1]).astype(np.int32)
+            needed = offsets[-2] + matrices[-1].shape[1]
+            self._steps[key] = _Step(offsets, matrices, needed, first[:-1].astype(np.int32), kernel)
         self._step = self._steps[key]
+
+    def _compile(self) -> "native.Resampler | None":
+        """Return the compiled way from the input to 1/16 microvolt, None without it; note the phases that occur."""
+        taps = {}
+        for start, matrix in self._resample.items():
+            places = start + np.arange(BLOCK) * self._rate
+            for row, first, phase in zip(matrix, places // self._model_rate, places % self._model_rate, strict=True):
+                taps[int(phase)] = row[first : first + 2 * self._half]
+        self._phases = sorted(taps)
+        if native.kernels is None:
+            return None
+        table = np.stack([taps[phase] for phase in self._phases])
+        made: native.Resampler = native.kernels.Resampler(
+            table, self._derive, self._scale, self._offset, float(SIXTEENTHS_LIMIT)
+        )
+        return made
 
     def _work_step(self) -> Conditioned:
         """Resample the blocks of the next step; where they complete a group, take that through the high-pass."""
         place = 2 * self.delay_samples + self._grouped * BLOCK
         fresh = self._sixteenths[place : place + self._blocks * BLOCK]
-        np.matmul(self._resampled(), self._derive, out=fresh)  # exact: below 2**48
-        self._to_sixteenths(fresh)
+        if self._resampler is not None:
+            self.saturated += self._resampler.apply(self._input, self._step.first, self._step.kernel, fresh)
+        else:
+            np.matmul(self._resampled(), self._derive, out=fresh)  # exact: below 2**48
+            self._to_sixteenths(fresh)
         if self._block == 0:
             self._sixteenths[:place] = fresh[0]  # the past is constant, and so is the lead-in
         fresh_invalid = self._take_mask(len(fresh))
@@ -258,25 +286,36 @@ class Conditioner:
         blocks, self._grouped = self._grouped, 0
         n = blocks * BLOCK
         history = 2 * self.delay_samples
+        rows = min(n, most)
+        signal = self._to_microvolts(blocks, rows)[n - rows :]
+        self._sixteenths[:history] = self._sixteenths[n : n + history]
+        invalid = self._move_mask(n)[n - rows :]
+        self.samples_out += rows
+        return signal, invalid
+
+    def _to_microvolts(self, blocks: int, rows: int) -> npt.NDArray[np.int16]:
+        """Return the blocks of the group behind the high-pass, (samples, 12); the last `rows` of them go out."""
+        n, history = blocks * BLOCK, 2 * self.delay_samples
+        counted = slice(n - rows, min(n, n - rows + self._total - self.samples_out))  # not what lies behind the end
+        if self._kernels is not None:
+            out = np.empty((n, len(LEADS)), dtype=np.int16)
+            taken = self._sixteenths[: history + n]
+            self.saturated += self._kernels.highpass(taken, self._boxcar, out, counted.start, counted.stop)
+            return out
         microvolts = self._highpass @ self._stretches(self._sixteenths, blocks, history + BLOCK, BLOCK)
         microvolts += 0.5
         np.floor(microvolts, out=microvolts)
-        self._sixteenths[:history] = self._sixteenths[n : n + history]
-        invalid = self._move_mask(n)
-
-        rows = min(n, most)
-        signal, invalid = microvolts.reshape(n, len(LEADS))[n - rows :], invalid[n - rows :]
+        signal = microvolts.reshape(n, len(LEADS))
         row = signal.reshape(-1)
         # Mostly the sum of squares is below the limit's, and then so is every sample.
         if row.dot(row) >= 32767**2 and _beyond(signal, 32767):
-            self.saturated += int(np.count_nonzero(np.abs(signal[: self._total - self.samples_out]) > 32767))
+            self.saturated += int(np.count_nonzero(np.abs(signal[counted]) > 32767))
             np.clip(signal, -32767, 32767, out=signal)
-        self.samples_out += rows
-        return signal.astype(np.int16), invalid
+        return signal.astype(np.int16)
 
     def _resampled(self) -> npt.NDArray[np.float64]:
         """Return the channels (samples, channels) of the step at the model rate, in LSB x 2**20."""
-        offsets, matrices, _ = self._step
+        offsets, matrices = self._step.offsets, self._step.matrices
         if offsets[-1] == offsets[1] * self._blocks and matrices[0] is matrices[-1]:
             windows = self._stretches(self._input, self._blocks, matrices[0].shape[1], offsets[1])
             return np.matmul(matrices[0], windows).reshape(self._blocks * BLOCK, -1)
@@ -310,8 +349,8 @@ class Conditioner:
         """
         fine += 0.5
         np.floor(fine, out=fine)
-        fine *= self._pv / PV_PER_THIRTYSECOND
-        fine += (PV_PER_THIRTYSECOND // 2 + 0.25) / PV_PER_THIRTYSECOND
+        fine *= self._scale
+        fine += self._offset
         np.floor(fine, out=fine)
         if self._may_saturate and _beyond(fine, SIXTEENTHS_LIMIT):
             self.saturated += int(np.count_nonzero(np.abs(fine) > SIXTEENTHS_LIMIT))
@@ -361,6 +400,10 @@ class _Step(NamedTuple):
     """Resampling matrix of each block."""
     needed: int
     """Inputs that there must be."""
+    first: npt.NDArray[np.int32]
+    """First input of each output, counted as the offsets."""
+    kernel: npt.NDArray[np.int32]
+    """Which kernel makes each output."""
 
 
 def _beyond(values: npt.NDArray[np.float64], limit: float) -> bool:

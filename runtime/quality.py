@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ecg_edge.firmware_bridge.leads import LEADS
 
+from . import native
 from .contract import Contract
 
 FLAT_MICROVOLTS = 10  # peak to peak within a hop; amplifier noise alone is more, a disconnected or digital line is not
@@ -57,6 +58,8 @@ class Quality:
         self._seen = 0
         self._bad_hops = np.zeros(len(LEADS), dtype=np.int64)  # of each lead in the window
         self._spotless = True  # whether that is all zero
+        self._kernels = native.kernels
+        self._before = np.zeros((len(LEADS), 2), dtype=np.int32)  # last two samples, for the compiled look
         self._most_rough = ROUGH_SHARE * contract.hop
         # A hop behind the two samples before it, row after row in one piece: differences across the whole of it take
         # half the time of those row by row; the two at each row's end, which reach into the next, are not looked at.
@@ -74,11 +77,14 @@ class Quality:
 
     def push(self, signal: npt.NDArray[np.int16], invalid: npt.NDArray[np.bool_]) -> LeadStates:
         """Judge a hop of conditioned signal (12, hop) and return the state of each lead that is present."""
-        high, low = np.maximum.reduce(signal, axis=1), np.minimum.reduce(signal, axis=1)
-        rough = self._rough(signal)
+        if self._kernels is not None:
+            high, low, rough = self._kernels.look_at_hop(signal, ROUGH_MICROVOLTS, self._before)
+        else:
+            high, low = np.maximum.reduce(signal, axis=1).tolist(), np.minimum.reduce(signal, axis=1).tolist()
+            rough = self._rough(signal).tolist()
         states = _WELL
-        if np.count_nonzero(invalid) or not self._is_well(high.tolist(), low.tolist(), rough.tolist()):
-            states = self._states(high, low, rough, invalid)
+        if np.count_nonzero(invalid) or not self._is_well(high, low, rough):
+            states = self._states(np.array(high), np.array(low), np.array(rough), invalid)
         place = self._seen % len(self._bad)
         self._seen += 1
         if states.any or not self._spotless:
@@ -121,16 +127,16 @@ class Quality:
 
     def _states(
         self,
-        high: npt.NDArray[np.int16],
-        low: npt.NDArray[np.int16],
-        rough: npt.NDArray[np.unsignedinteger],
+        high: npt.NDArray[np.int64],
+        low: npt.NDArray[np.int64],
+        rough: npt.NDArray[np.int64],
         invalid: npt.NDArray[np.bool_],
     ) -> LeadStates:
         """Return what is wrong with each lead."""
         states = np.zeros((4, len(LEADS)), dtype=np.bool_)
         off, flat, saturated, noisy = states
         np.greater(invalid.mean(axis=1), OFF_SHARE, out=off)
-        np.less(high - low.astype(np.int32), FLAT_MICROVOLTS, out=flat)
+        np.less(high - low, FLAT_MICROVOLTS, out=flat)
         np.greater_equal(np.maximum(high, -low), RAIL_MICROVOLTS, out=saturated)
         np.greater(rough, self._most_rough, out=noisy)
         states &= self._present

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy import absolute, add, copyto, floor, multiply, right_shift
 
+from . import native
 from .contract import Contract
 
 # Fraction bits of the tables. With 15 the Hann window's first entry, 0.0024, is off by 0.1 %, and a frame that has
@@ -27,6 +28,8 @@ MAGNITUDE_BITS = 24  # of a normalised frame
 MANTISSA_BITS = 8  # leading bits of the power that its logarithm is looked up from
 INPUT_BITS = 32  # of a sample's magnitude at most
 STRETCH = 1024  # frames of a long record at a time: buffers of 20 MB for twelve leads, not 200 for half an hour
+COMPILED_BITS = 16  # of the samples that the compiled transform takes
+LONGEST_COMPILED = 256  # samples of its frames
 FLOAT64_MANTISSA_BITS = 52  # of an IEEE 754 double, below its exponent
 FLOAT64_SMALLEST = -1022  # log2 of the smallest normal double: the one whose exponent field holds 1
 
@@ -69,6 +72,7 @@ class Stft:
         self.bins = contract.stft_bins if bins is None else bins
         self.shift = 17 + self.length.bit_length() - 1  # |spectrum| <= 2**24 * (length / 2) * 2**20 before, 2**26 after
         self._tables = _tables(contract, self.bins, self.shift)
+        self._compiled = _compile(contract, self.bins, self.shift) if native.kernels is not None else None
         self._buffers: _Buffers | None = None
         self._longest = (STRETCH - 1) * self.hop + self.length  # samples at a time
 
@@ -86,6 +90,11 @@ class Stft:
         """
         if signal.shape[-1] < self.length:
             return np.zeros((*signal.shape[:-1], self.bins, 0), dtype=np.uint8)
+        if self._compiled is not None and signal.dtype == np.int16 and signal.ndim == 2 and signal.strides[1] == 2:
+            count = (signal.shape[-1] - self.length) // self.hop + 1
+            power = np.empty((len(signal), count, self.bins), dtype=np.uint8)
+            self._compiled.frames(signal, power)
+            return power.swapaxes(-1, -2)
         if signal.shape[-1] > self._longest:
             starts = range(0, signal.shape[-1] - self.length + 1, STRETCH * self.hop)
             parts = [self.frames(signal[..., start : start + self._longest]) for start in starts]
@@ -158,6 +167,39 @@ def _tables(contract: Contract, bins: int, shift: int) -> _Tables:
     )
 
 
+@lru_cache
+def _compile(contract: Contract, bins: int, shift: int) -> "native.Transform | None":
+    """Return the compiled transform of int16 signals, None where it is not made for the contract's frames.
+
+    It folds a frame at its half and at its quarters before it multiplies, which needs tables that are even and odd
+    there to the last bit, and gives the same whole numbers.
+    """
+    length = contract.stft_length
+    if native.kernels is None or length % 4 or not 4 <= length <= LONGEST_COMPILED:
+        return None
+    cosine, sine = twiddle_tables(length, bins)
+    turned, signs = (-np.arange(length)) % length, (-1) ** np.arange(bins)
+    mirrored = (length // 2 - np.arange(length)) % length
+    assert np.array_equal(cosine, cosine[turned])
+    assert np.array_equal(sine, -sine[turned])
+    assert np.array_equal(cosine, signs * cosine[mirrored])
+    assert np.array_equal(sine, -signs * sine[mirrored])
+    tables, few = _tables(contract, bins, shift), slice(COMPILED_BITS + 1)
+    made: native.Transform = native.kernels.Transform(
+        window_table(length).astype(np.float64),
+        cosine.astype(np.float64),
+        sine.astype(np.float64),
+        contract.stft_hop,
+        np.ldexp(1.0, MAGNITUDE_BITS - TABLE_BITS - np.arange(COMPILED_BITS + 1)),
+        tables.undo[few, 0].copy(),
+        2.0**-shift,
+        np.array(_steps_of_mantissa(contract), dtype=np.uint8),
+        contract.log_steps_per_octave,
+        contract.log_steps_per_octave * _octave(contract, shift, 0),
+    )
+    return made
+
+
 class _Buffers:
     """What a transform of signals of one shape (..., samples) computes on its way, and its parts as views."""
 
@@ -192,14 +234,25 @@ def _log_table(contract: Contract, shift: int) -> npt.NDArray[np.uint8]:
 
     Exact: 1 + m / 256 >= 2**(j / steps) is decided in integers as (256 + m)**steps >= 2**j * 256**steps.
     """
-    size, steps = 2**MANTISSA_BITS, contract.log_steps_per_octave
-    fraction = [sum((size + m) ** steps >= 2**j * size**steps for j in range(1, steps)) for m in range(size)]
-    # The field is 1 for a power of 1 that was lifted by all but one of the normalised bits.
-    exponents = np.arange(FLOAT64_MANTISSA_BITS + 2 * INPUT_BITS)  # of powers below 2**53
-    octaves = exponents - 1 - 2 * (MAGNITUDE_BITS - 1) + 2 * (shift - TABLE_BITS) - contract.log_floor_octave
-    table = (steps * octaves[:, np.newaxis] + np.array(fraction)).clip(0, 255).astype(np.uint8)
+    octaves = [_octave(contract, shift, field) for field in range(FLOAT64_MANTISSA_BITS + 2 * INPUT_BITS)]
+    steps = contract.log_steps_per_octave * np.array(octaves)[:, np.newaxis] + np.array(_steps_of_mantissa(contract))
+    table = steps.clip(0, 255).astype(np.uint8)
     table[0] = 0  # of power zero
     return table.ravel()
+
+
+def _steps_of_mantissa(contract: Contract) -> list[int]:
+    """Return the step within its octave by the first bits of a power's mantissa."""
+    size, steps = 2**MANTISSA_BITS, contract.log_steps_per_octave
+    return [sum((size + m) ** steps >= 2**j * size**steps for j in range(1, steps)) for m in range(size)]
+
+
+def _octave(contract: Contract, shift: int, field: int) -> int:
+    """Return the octave above the lowest by the exponent's field of a power as in `Stft._log_steps`.
+
+    The field is 1 for a power of 1 that was lifted by all but one of the normalised bits.
+    """
+    return field - 1 - 2 * (MAGNITUDE_BITS - 1) + 2 * (shift - TABLE_BITS) - contract.log_floor_octave
 
 
 def spectrogram(signal: npt.NDArray[np.int16], contract: Contract) -> npt.NDArray[np.uint8]:

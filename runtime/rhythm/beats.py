@@ -20,6 +20,8 @@ Cardiology 29:101), on another feature and with changes:
 """
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import NamedTuple
 
 REFRACTORY = 20  # samples (200 ms): no ventricle beats again sooner
@@ -245,7 +247,8 @@ class BeatDetector:
 
     def _adapt_to_noise(self) -> None:
         if self._noise:
-            self.noise = min(sum(self._noise) / len(self._noise), NOISE_LIMIT * self.level)
+            # One by one: from Python 3.12 on `sum` carries along what rounding loses.
+            self.noise = min(reduce(add, self._noise) / len(self._noise), NOISE_LIMIT * self.level)
         self._noisiness = min(max((self.noise / self.level - NOISY) / (NOISIER - NOISY), 0.0), 1.0)
         self._threshold = max(self.noise + THRESHOLD * (self.level - self.noise), LOWEST * self.level)
 

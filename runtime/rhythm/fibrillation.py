@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from .. import native
 from .filters import FloatArray
 from .rolling import Rolling
 
@@ -48,6 +49,7 @@ class Fibrillation:
         """Whether the last looks showed fibrillation or flutter."""
         self.suspected = False
         """Whether any of the last looks showed it."""
+        self._kernels = native.kernels
         self._ahead: list[bool] = []  # answers of the next looks, whose samples came at once with those of the last
         self._votes: deque[bool] = deque(maxlen=round((seconds - HALF_FULL) * 100 / LOOK_SAMPLES) + 1)
         hz = np.arange(LOWEST_HZ, HIGHEST_HZ, STEP_HZ)
@@ -87,21 +89,21 @@ class Fibrillation:
         if not chosen:
             return False
         looks = 1 + later // LOOK_SAMPLES
-        whole = wave.last(WINDOW + (looks - 1) * LOOK_SAMPLES, later % LOOK_SAMPLES)[chosen[0] : chosen[-1] + 1, ::STEP]
-        heights = np.abs(whole)
-        sizes = heights.dot(_windows(looks)).tolist()
-        highest = np.maximum.reduce(heights.reshape(len(whole), -1, LOOK_SAMPLES // STEP), axis=2).tolist()
+        whole = wave.last(WINDOW + (looks - 1) * LOOK_SAMPLES, later % LOOK_SAMPLES)[chosen[0] : chosen[-1] + 1]
+        if self._kernels is not None:
+            sizes, highest = self._kernels.measure_windows(whole, STEP, WINDOW, LOOK_SAMPLES, looks)
+        else:
+            sizes, highest = _measure(whole[:, ::STEP], looks)
         answers = []
         for n in range(looks):
             # Fibrillation shows in every lead, an artifact in one or two: more than half of those large enough.
             large = [k - chosen[0] for k in chosen if sizes[k - chosen[0]][n] >= SMALLEST * POINTS]
             needed = len(large) // 2 + 1
-            large = [k for k in large if sizes[k][n] >= SPIKY * POINTS * max(highest[k][n : n + _MEASURE])]
+            large = [k for k in large if sizes[k][n] >= SPIKY * POINTS * highest[k][n]]
             if needed > len(large):  # as always while the heart beats: a tenth of what follows is saved
                 answers.append(False)
                 continue
-            start = n * LOOK_SAMPLES // STEP
-            window = whole[:, start : start + POINTS]
+            window = whole[:, n * LOOK_SAMPLES : n * LOOK_SAMPLES + WINDOW : STEP]
             answers.append(self._most_show_it(window, {k: sizes[k][n] for k in large}, needed))
         self._ahead = answers[1:]
         return answers[0]
@@ -141,6 +143,13 @@ class Fibrillation:
             return False
         leakage = left / float(np.abs(early).sum() + np.abs(late).sum())
         return concentration - leakage > SCORE
+
+
+def _measure(whole: FloatArray, looks: int) -> tuple[list[list[float]], list[list[float]]]:
+    """Return the sum of the absolute values and the highest of them, by lead and window, of (leads, points)."""
+    heights = np.abs(whole)
+    tops = np.maximum.reduce(heights.reshape(len(whole), -1, LOOK_SAMPLES // STEP), axis=2).tolist()
+    return heights.dot(_windows(looks)).tolist(), [[max(t[n : n + _MEASURE]) for n in range(looks)] for t in tops]
 
 
 @lru_cache

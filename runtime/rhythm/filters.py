@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .. import native
 from ..filters import BLOCK, FRACTION_BITS
 
 FloatArray = npt.NDArray[np.float64]
@@ -41,12 +42,14 @@ class Filters:
         """Prepare; columns: which of the twelve leads."""
         self._columns = np.array(columns)
         self._wavelets, self._wave = _wavelet_matrix(), np.ascontiguousarray(_toeplitz(_wave()).T)
+        self._native = native.kernels and native.kernels.Filters(self._wave[: 2 * HALF + 1, 0].copy(), _one_side())
+        self._squares = [np.zeros((2, n * BLOCK, len(columns))) for n in range(GROUP + 1)]  # by how many blocks come
         self._signal = np.zeros((KEPT + ROOM_BLOCKS * BLOCK, len(columns)))
         self._end = 0  # rows of it that are filled
         parts = np.zeros((GROUP, 4 * BLOCK, len(columns)))
-        # By how many blocks come: what the wavelets give, its even and odd halves, and the former by kind and block.
+        # By how many blocks come: what the wavelets give, its even and odd halves, and where their sum goes.
         self._parts = [
-            (parts[:n], evens := parts[:n, : 2 * BLOCK], parts[:n, 2 * BLOCK :], _by_kind(evens))
+            (parts[:n], parts[:n, : 2 * BLOCK], parts[:n, 2 * BLOCK :], _by_block(self._squares[n], n))
             for n in range(GROUP + 1)
         ]
         self._stretches: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = {}
@@ -54,7 +57,7 @@ class Filters:
     def push(self, blocks: FloatArray, wave: FloatArray) -> FloatArray:
         """Take n blocks (n * BLOCK, 12) in 1/16 microvolt, 1 to GROUP of them, and write their `wave` in microvolts.
 
-        wave: (leads, n * BLOCK), overwritten. Returns `high` and `low` in microvolts squared, (2, n, BLOCK, leads),
+        wave: (leads, n * BLOCK), overwritten. Returns `high` and `low` in microvolts squared, (2, n * BLOCK, leads),
         valid until the next blocks. What was before the first block counts as its first sample.
         """
         signal, end = self._signal, self._end
@@ -67,13 +70,17 @@ class Filters:
         self._end = end = end + len(blocks)
         blocks.take(self._columns, axis=1, out=signal[end - len(blocks) : end], mode="clip")
         n = len(blocks) // BLOCK
+        given = self._squares[n]
+        if self._native is not None:
+            self._native.apply(signal[end - 2 * HALF - len(blocks) : end], wave, given)
+            return given
         long, short = self._stretches.get((n, end)) or self._overlapping(n, end)
         np.matmul(long, self._wave, out=wave.reshape(-1, n, BLOCK).transpose(1, 0, 2))  # a view: the last axis is whole
-        squares, evens, odds, by_kind = self._parts[n]
+        squares, evens, odds, sums = self._parts[n]
         np.matmul(self._wavelets, short, out=squares)
         np.multiply(squares, squares, out=squares)
-        np.add(evens, odds, out=evens)
-        return by_kind
+        np.add(evens.reshape(sums.shape), odds.reshape(sums.shape), out=sums)
+        return given
 
     def _overlapping(self, n: int, end: int) -> tuple[FloatArray, FloatArray]:
         """Return what the n blocks before `end` take: `wave` (n, leads, samples), the wavelets (n, samples, leads).
@@ -95,15 +102,26 @@ class Filters:
         return self._signal[self._end - samples : self._end]
 
 
-def _by_kind(blocks: FloatArray) -> FloatArray:
-    """Return the view (2, n, BLOCK, leads) of the two halves of each block (n, 2 * BLOCK, leads)."""
-    return blocks.reshape(-1, 2, BLOCK, blocks.shape[2]).transpose(1, 0, 2, 3)
+def _by_block(rows: FloatArray, blocks: int) -> FloatArray:
+    """Return the view (blocks, 2, BLOCK, leads) of two kinds of rows (2, blocks * BLOCK, leads)."""
+    return rows.reshape(2, blocks, BLOCK, rows.shape[2]).transpose(1, 0, 2, 3)
 
 
 def _wavelet_matrix() -> FloatArray:
     """Return the matrix (4 * BLOCK, 2 * SHORT_HALF + BLOCK): the even halves of high and low, then the odd ones."""
     (even, odd), (higher_even, higher_odd) = _wavelet(LOW_HZ, LOW_SIGMA), _wavelet(HIGH_HZ, HIGH_SIGMA)
     return np.concatenate([_toeplitz(kernel) for kernel in (higher_even, even, higher_odd, odd)])
+
+
+def _one_side() -> FloatArray:
+    """Return the taps (4, SHORT_HALF + 1) of each half, as in `_wavelet_matrix`, from the middle on.
+
+    On the other side the even ones are the same and the odd ones negative, rounded as they are.
+    """
+    taps = _wavelet_matrix()[::BLOCK, : 2 * SHORT_HALF + 1]
+    signs = np.array([1, 1, -1, -1])[:, np.newaxis]
+    assert np.array_equal(taps, signs * taps[:, ::-1])
+    return taps[:, SHORT_HALF:].copy()
 
 
 def _toeplitz(kernel: FloatArray) -> FloatArray:

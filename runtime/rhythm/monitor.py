@@ -9,12 +9,14 @@ refractory times mean the same for both.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ecg_edge.firmware_bridge.leads import LEADS, MEASURED_LEADS
 
+from .. import native
 from ..alerts import AlertMachine
 from ..events import Alert
 from ..filters import BLOCK
@@ -62,8 +64,7 @@ class RhythmMonitor:
         self._filters = Filters(self._columns)
         self._readable = Readable(self._columns)
         self._wave = Rolling(n, HISTORY + GROUP * BLOCK)
-        self._voting = Voting(n)
-        self._detector = BeatDetector()
+        self._voting, self._detector = _voting_and_detector(n)
         self._shapes = Shapes()
         self._fibrillation = Fibrillation(self._settings.fibrillation_s)
         self._rate = Rate()
@@ -205,7 +206,7 @@ class RhythmMonitor:
         detector, readable, fibrillation = self._detector, self._readable, self._fibrillation
         end = self._end
         unlearned = not detector.level
-        beats = detector.walk(BLOCK, trust_wide=end - self._fibrillated > AFTERMATH_SAMPLES)
+        beats = detector.walk(BLOCK, end - self._fibrillated > AFTERMATH_SAMPLES)
         if beats:
             self._take_beats(beats, self._voting.voices, later)
             self._calm_until = 0
@@ -309,3 +310,11 @@ class RhythmMonitor:
             self._quiet_from = now
             self._detector.relearn()
             self._voting.relearn()
+
+
+def _voting_and_detector(leads: int) -> tuple[Voting, BeatDetector]:
+    """Return what joins the leads and what finds beats in that: compiled where it can be, both or none."""
+    if native.kernels is None:
+        return Voting(leads), BeatDetector()
+    compiled = native.kernels.Voting(leads), native.kernels.BeatDetector(Beat)
+    return cast(tuple[Voting, BeatDetector], compiled)

@@ -16,6 +16,7 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
+from .. import native
 from .beats import Beat
 from .filters import FloatArray
 
@@ -35,6 +36,7 @@ class Shapes:
 
     def __init__(self) -> None:
         """Start without a template."""
+        self._kernels = native.kernels
         self._template: FloatArray | None = None
         self._sharpness = 0.0
         self._other: FloatArray | None = None
@@ -53,28 +55,38 @@ class Shapes:
         if place < AROUND + SHIFT or place + AROUND + SHIFT >= samples or not any(usable):
             return False
         wide, template = wave[:, place - AROUND - SHIFT : place + AROUND + SHIFT + 1], self._template
-        whole = all(usable)
-        if not whole:
-            wide = wide * _mask(usable)
-        shape = wide[:, SHIFT:-SHIFT].copy()
         if template is None:
-            self._template, self._sharpness = shape, beat.sharpness
+            self._template, self._sharpness = _usable_of(wide, usable)[:, SHIFT:-SHIFT].copy(), beat.sharpness
             return False
-        shown = template if whole else template * _mask(usable)
-        correlation = _correlation(shown.ravel(), shape.ravel())
-        if correlation < ALIKE:  # most beats are alike as they stand
-            correlation = self._alike(shown, wide)
+        correlation = self._compare(template, wide, usable)
         if correlation >= ALIKE:
-            shape -= template
-            shape *= 1 / MEMORY if whole else _mask(usable, MEMORY)
-            template += shape
+            self._follow(template, wide, usable)
             self._sharpness += (beat.sharpness - self._sharpness) / MEMORY
             if self._other_sharpness < SHARPER * self._sharpness:
                 self._others.clear()
             return False
         wider = beat.sharpness / self._sharpness < WIDE
-        self._relearn(beat, wide)
+        self._relearn(beat, _usable_of(wide, usable))
         return correlation < UNLIKE and wider
+
+    def _compare(self, template: FloatArray, wide: FloatArray, usable: tuple[bool, ...]) -> float:
+        """Return the correlation of a template with a beat over the usable leads, the highest unless it is ALIKE."""
+        if self._kernels is not None:
+            found: float = self._kernels.correlation(template, wide, SHIFT, usable, ALIKE)
+            return found
+        shown, wide = _usable_of(template, usable), _usable_of(wide, usable)
+        correlation = _correlation(shown.ravel(), wide[:, SHIFT:-SHIFT].ravel())
+        # Most beats are alike as they stand.
+        return correlation if correlation >= ALIKE else self._alike(shown, wide)
+
+    def _follow(self, template: FloatArray, wide: FloatArray, usable: tuple[bool, ...]) -> None:
+        """Move the template's usable leads towards a beat."""
+        if self._kernels is not None:
+            self._kernels.blend(template, wide, SHIFT, usable, MEMORY)
+            return
+        shape = wide[:, SHIFT:-SHIFT] - template
+        shape *= 1 / MEMORY if all(usable) else _mask(usable, MEMORY)
+        template += shape
 
     def _relearn(self, beat: Beat, wide: FloatArray) -> None:
         """Follow a shape that is not the usual one, and make it the usual one when it stays."""
@@ -117,6 +129,11 @@ def _correlation(one: FloatArray, other: FloatArray) -> float:
     """Return the correlation of two shapes, each in one piece, without shifting them; 0 for one that is zero."""
     scale = float(one.dot(one)) * float(other.dot(other))
     return float(one.dot(other)) / sqrt(scale) if scale else 0.0
+
+
+def _usable_of(shape: FloatArray, usable: tuple[bool, ...]) -> FloatArray:
+    """Return a shape (leads, n) with zeros in the leads that are not usable."""
+    return shape if all(usable) else shape * _mask(usable)
 
 
 @lru_cache(maxsize=256)

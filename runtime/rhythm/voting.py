@@ -20,6 +20,9 @@ LOOK_BACK = 200  # samples in which a beating heart shows, and that the backgrou
 # amplifier that blocks after a shock of static, an electrode that dries), and have no voice.
 ACTIVE, SILENT = 0.5, 0.25
 WEIGH_BLOCKS = 2  # from one weighing of the leads to the next: half a second
+# Of the joined strength. Where every lead stands at its limit, two peaks are as high as each other, and rounding must not
+# choose between them, which depends on the order of a sum.
+STEP = 2.0**-32
 QUIETEST = 0.1  # background of a clean lead against its beats; a quieter one is no better
 LOUDEST_VOICE = 1 / (QUIETEST * QUIETEST)
 LEVEL_BEATS = 8  # time constant of a lead's beat height, as long as the detector's memory
@@ -39,7 +42,7 @@ class Voting:
         self._level = self._limited_for = [LOWEST_LEVEL] * leads  # a new list with each change
         self.voices: tuple[bool, ...] = (False,) * leads
         """Leads that have a voice now."""
-        self._weight = np.zeros(leads)
+        self._weight = np.zeros(leads)  # for a strength in steps
         # A row a sample: compared in one stretch.
         self._limit = np.full((WEIGH_BLOCKS * BLOCK, leads), LOUDEST * LOWEST_LEVEL)
         self._usable: tuple[bool, ...] = (False,) * leads
@@ -49,10 +52,8 @@ class Voting:
         self._blocks = {
             (k, n): parts[:, k * BLOCK : (k + n) * BLOCK] for n in range(1, GROUP + 1) for k in range(GROUP + 1 - n)
         }
-        # By how many blocks come: strength, both halves, those by kind and block as `push` is given them.
-        self._parts = [
-            (*parts[:, : n * BLOCK], parts[1:, : n * BLOCK].reshape(2, n, BLOCK, leads)) for n in range(GROUP + 1)
-        ]
+        # By how many blocks come: strength, both halves, those as `push` is given them.
+        self._parts = [(*parts[:, : n * BLOCK], parts[1:, : n * BLOCK]) for n in range(GROUP + 1)]
         self._fresh = 0  # samples that came last
         # By how many blocks are joined: their limit, what is limited, and that as rows.
         limited = [np.zeros((3, n * BLOCK, leads)) for n in range(WEIGH_BLOCKS + 1)]
@@ -61,12 +62,12 @@ class Voting:
         self._lively_until = 0  # sample up to which the last beat shows that no lead is silent
 
     def push(self, squares: FloatArray) -> None:
-        """Take the squared envelopes at 18 and at 9 Hz of n blocks, (2, n, BLOCK, leads).
+        """Take the squared envelopes at 18 and at 9 Hz of n blocks, (2, n * BLOCK, leads).
 
         The strength is their geometric mean, about 1 at a beat; the upper half is the envelope at 18 Hz, which T waves
         lack, the lower that at 9 Hz, which wide beats have.
         """
-        n = squares.shape[1]
+        n = squares.shape[1] // BLOCK
         self._fresh = n * BLOCK
         self._end += self._fresh
         strength, upper, lower, halves = self._parts[n]
@@ -97,8 +98,11 @@ class Voting:
             self._weigh(usable, later)
         limit, limited, rows = self._joining[n]
         np.minimum(parts, limit, out=limited)
-        joined: list[float] = rows.dot(self._weight).tolist()
-        return n, joined
+        joined = rows.dot(self._weight)
+        np.rint(joined, out=joined)
+        joined *= STEP
+        together: list[float] = joined.tolist()
+        return n, together
 
     def _weigh(self, usable: tuple[bool, ...], later: int) -> None:
         """Give each usable lead its weight, which also divides by its level; later: samples that came since."""
@@ -119,6 +123,7 @@ class Voting:
                 weights = [weight if s > SILENT else 0.0 for weight, s in zip(weights, shown, strict=True)]
                 self.voices = tuple([weight > 0 for weight in weights])
         total = max(sum(weights), 1.0)
+        total *= STEP
         self._weight[:] = [weight / (total * height) for weight, height in zip(weights, level, strict=True)]
         if level is not self._limited_for:
             self._limited_for = level
