@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from . import native
 from .events import Event, Technical
 
 GRIDS = (50, 60)  # Hz
@@ -51,6 +52,7 @@ class Contact:
         rate: frames a second; pv_per_lsb: picovolts per count; leads: name of each channel. A grid's frequency is
         watched where it, and BESIDE above it, lie below half the rate.
         """
+        self._kernels = native.kernels
         self._rate, self._leads = rate, tuple(leads)
         self._grids = [hz for hz in GRIDS if hz + BESIDE < rate / 2]
         tones = sorted({hz + beside for hz in self._grids for beside in (-BESIDE, 0, BESIDE)})
@@ -92,10 +94,15 @@ class Contact:
             return
         if off is not None:
             level[:, off] = np.nan  # above nothing
-        away = np.absolute(level - self._usual)
+        if self._goes_on or self._any_beyond(level):
+            self._judge(end, np.nan_to_num(np.absolute(level - self._usual)))
         self._usual[0] = level[0]
-        if self._goes_on or np.count_nonzero(away > self._limits):
-            self._judge(end, np.nan_to_num(away))
+
+    def _any_beyond(self, level: Floats) -> bool:
+        """Return whether a channel's mean or a tone of it has gone further from the usual than its limit."""
+        if self._kernels is not None:
+            return bool(self._kernels.any_beyond(level, self._usual, self._limits))
+        return bool(np.count_nonzero(np.absolute(level - self._usual) > self._limits))
 
     def tell(self, until: float, time: float) -> list[Event]:
         """Return the events of what changed in seconds that ended by `until`, with `time` as their stream time."""

@@ -38,34 +38,64 @@ WIDE_LOOPS static void wave_rows(const Kernels *kernels, const double *signal, s
     }
 }
 
-WIDE_LOOPS void filter_rows(const Kernels *kernels, const double *signal, size_t leads, size_t rows, double *wave, size_t stride,
-                 double *squares)
+static inline void square_four(const Kernels *kernels, const double *middle, size_t leads, double *high, double *low)
+{
+    const Four here = *(const Four *)middle;
+    Four even_high = kernels->wavelet[0][0] * here, even_low = kernels->wavelet[1][0] * here;
+    Four odd_high = {0.0}, odd_low = {0.0};
+    for (size_t k = 1; k <= SHORT_HALF; k++) {
+        const Four after = *(const Four *)(middle + k * leads), before = *(const Four *)(middle - k * leads);
+        const Four both = after + before, between = after - before;
+        even_high += kernels->wavelet[0][k] * both;
+        even_low += kernels->wavelet[1][k] * both;
+        odd_high += kernels->wavelet[2][k] * between;
+        odd_low += kernels->wavelet[3][k] * between;
+    }
+    *(Four *)high = even_high * even_high + odd_high * odd_high;
+    *(Four *)low = even_low * even_low + odd_low * odd_low;
+}
+
+static inline void square_one(const Kernels *kernels, const double *middle, size_t leads, double *high, double *low)
+{
+    double even_high = kernels->wavelet[0][0] * *middle, even_low = kernels->wavelet[1][0] * *middle;
+    double odd_high = 0.0, odd_low = 0.0;
+    for (size_t k = 1; k <= SHORT_HALF; k++) {
+        const double after = middle[k * leads], before = *(middle - k * leads);
+        even_high += kernels->wavelet[0][k] * (after + before);
+        even_low += kernels->wavelet[1][k] * (after + before);
+        odd_high += kernels->wavelet[2][k] * (after - before);
+        odd_low += kernels->wavelet[3][k] * (after - before);
+    }
+    *high = even_high * even_high + odd_high * odd_high;
+    *low = even_low * even_low + odd_low * odd_low;
+}
+
+WIDE_LOOPS void filter_rows(const Kernels *kernels, const double *signal, size_t leads, size_t rows, double *wave,
+                            size_t stride, double *squares)
 {
     wave_rows(kernels, signal, leads, rows, wave, stride);
     const double *middle = signal + HALF * leads;
     double *high = squares, *low = squares + rows * leads;
+    const size_t fours = leads / 4 * 4;
     for (size_t row = 0; row < rows; row++, middle += leads, high += leads, low += leads) {
-        double sums[4][LEADS];
-        for (size_t lead = 0; lead < leads; lead++) {
-            sums[0][lead] = kernels->wavelet[0][0] * middle[lead];
-            sums[1][lead] = kernels->wavelet[1][0] * middle[lead];
-            sums[2][lead] = sums[3][lead] = 0.0;
-        }
-        for (size_t k = 1; k <= SHORT_HALF; k++) {
-            const double *after = middle + k * leads, *before = middle - k * leads;
-            const double a = kernels->wavelet[0][k], b = kernels->wavelet[1][k];
-            const double c = kernels->wavelet[2][k], d = kernels->wavelet[3][k];
-            for (size_t lead = 0; lead < leads; lead++) {
-                const double both = after[lead] + before[lead], between = after[lead] - before[lead];
-                sums[0][lead] += a * both;
-                sums[1][lead] += b * both;
-                sums[2][lead] += c * between;
-                sums[3][lead] += d * between;
-            }
-        }
-        for (size_t lead = 0; lead < leads; lead++) {
-            high[lead] = sums[0][lead] * sums[0][lead] + sums[2][lead] * sums[2][lead];
-            low[lead] = sums[1][lead] * sums[1][lead] + sums[3][lead] * sums[3][lead];
-        }
+        for (size_t lead = 0; lead < fours; lead += 4)
+            square_four(kernels, middle + lead, leads, high + lead, low + lead);
+        for (size_t lead = fours; lead < leads; lead++)
+            square_one(kernels, middle + lead, leads, high + lead, low + lead);
     }
+}
+
+void span_columns(const double *rows, size_t count, size_t leads, size_t step, double *spans)
+{
+    double high[LEADS], low[LEADS];
+    memcpy(high, rows, leads * sizeof(double));
+    memcpy(low, rows, leads * sizeof(double));
+    for (size_t row = step; row < count; row += step)
+        for (size_t lead = 0; lead < leads; lead++) {
+            const double value = rows[row * leads + lead];
+            high[lead] = value > high[lead] ? value : high[lead];
+            low[lead] = value < low[lead] ? value : low[lead];
+        }
+    for (size_t lead = 0; lead < leads; lead++)
+        spans[lead] = high[lead] - low[lead];
 }

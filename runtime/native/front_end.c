@@ -52,6 +52,14 @@ WIDE_LOOPS bool within(const double *values, size_t count, double limit)
     return all_within(values, count, limit);
 }
 
+bool any_beyond(const double *values, const double *usual, const double *limits, size_t count)
+{
+    int beyond = 0;
+    for (size_t i = 0; i < count; i++)
+        beyond |= fabs(values[i] - usual[i]) > limits[i];
+    return beyond;
+}
+
 static size_t clip(double *values, size_t count, double limit)
 {
     size_t beyond = 0;

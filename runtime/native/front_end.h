@@ -9,6 +9,10 @@
 /* Return whether every value lies between -limit and limit, neither of them included. */
 bool within(const double *values, size_t count, double limit);
 
+/* Return whether one of count values is further from what it usually is than its limit; none is from what is not known,
+ * which is not a number. */
+bool any_beyond(const double *values, const double *usual, const double *limits, size_t count);
+
 /* How counts become 1/16 microvolt at the model rate. */
 typedef struct {
     size_t channels, span;  /* of the counts; taps of a kernel */

@@ -132,6 +132,21 @@ static PyObject *py_within(PyObject *self, PyObject *const *args, Py_ssize_t n)
     return PyErr_Occurred() ? NULL : PyBool_FromLong(good);
 }
 
+static PyObject *py_any_beyond(PyObject *self, PyObject *const *args, Py_ssize_t n)
+{
+    (void)self;
+    Buffers all = {.count = 0};
+    Py_buffer *values, *usual, *limits;
+    if (!expect_arguments(n, 3) || !(values = borrow(&all, args[0], 'd', 2, false, false)) ||
+        !(usual = borrow(&all, args[1], 'd', 2, false, false)) ||
+        !(limits = borrow(&all, args[2], 'd', 2, false, false)) ||
+        !expect(usual->len == values->len && limits->len == values->len))
+        return release(&all);
+    const bool beyond = any_beyond(values->buf, usual->buf, limits->buf, (size_t)values->len / sizeof(double));
+    release(&all);
+    return PyBool_FromLong(beyond);
+}
+
 static PyObject *py_highpass(PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
     (void)self;
@@ -170,7 +185,23 @@ static PyObject *py_look_at_hop(PyObject *self, PyObject *const *args, Py_ssize_
     return Py_BuildValue("(NNN)", list_of_longs(high, leads), list_of_longs(low, leads), list_of_longs(rough, leads));
 }
 
-/* Fibrillation and shapes */
+/* Readable, fibrillation and shapes */
+
+static PyObject *py_span_columns(PyObject *self, PyObject *const *args, Py_ssize_t n)
+{
+    (void)self;
+    Buffers all = {.count = 0};
+    Py_buffer *rows;
+    if (!expect_arguments(n, 2) || !(rows = borrow(&all, args[0], 'd', 2, false, false)))
+        return release(&all);
+    const size_t step = PyLong_AsSize_t(args[1]), leads = (size_t)rows->shape[1];
+    if (PyErr_Occurred() || !expect(step && step < 1000000 && leads <= LEADS))
+        return release(&all);
+    double spans[LEADS];
+    span_columns(rows->buf, (size_t)rows->shape[0], leads, step, spans);
+    release(&all);
+    return list_of_doubles(spans, leads);
+}
 
 #define MOST_LOOKS 4
 
@@ -754,8 +785,10 @@ static PyType_Spec beats_spec = {
 
 static PyMethodDef functions[] = {
     {"within", (PyCFunction)(void (*)(void))py_within, METH_FASTCALL, "See front_end.h."},
+    {"any_beyond", (PyCFunction)(void (*)(void))py_any_beyond, METH_FASTCALL, "See front_end.h."},
     {"highpass", (PyCFunction)(void (*)(void))py_highpass, METH_FASTCALL, "See front_end.h."},
     {"look_at_hop", (PyCFunction)(void (*)(void))py_look_at_hop, METH_FASTCALL, "See front_end.h."},
+    {"span_columns", (PyCFunction)(void (*)(void))py_span_columns, METH_FASTCALL, "See rhythm.h."},
     {"measure_windows", (PyCFunction)(void (*)(void))py_measure_windows, METH_FASTCALL, "See rhythm.h."},
     {"correlation", (PyCFunction)(void (*)(void))py_correlation, METH_FASTCALL, "See rhythm.h."},
     {"blend", (PyCFunction)(void (*)(void))py_blend, METH_FASTCALL, "See rhythm.h."},

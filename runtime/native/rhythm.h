@@ -28,6 +28,11 @@ void set_wave(Kernels *kernels, const double *wave);
 void filter_rows(const Kernels *kernels, const double *signal, size_t leads, size_t rows, double *wave, size_t stride,
                  double *squares);
 
+/* readable.py */
+
+/* How far each column of (count, leads) goes, by every `step`th row. */
+void span_columns(const double *rows, size_t count, size_t leads, size_t step, double *spans);
+
 /* voting.py */
 
 #define HISTORY 300

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .. import native
 from ..filters import BLOCK, FRACTION_BITS
 from ..quality import FLAT_MICROVOLTS
 from .filters import Filters, FloatArray
@@ -26,6 +27,7 @@ class Readable:
 
     def __init__(self, columns: Sequence[int]) -> None:
         """Start with every lead on and moving; columns: which of the twelve leads."""
+        self._kernels = native.kernels
         self._columns = list(columns)
         n = len(columns)
         self._valid = [SETTLE_BLOCKS] * n  # blocks since the lead was invalid
@@ -38,7 +40,7 @@ class Readable:
 
         Not needed while `well`, for blocks without an invalid sample.
         """
-        spans: list[float] = _spans(filters.last(BLOCK)).tolist()
+        spans = self._spans(filters.last(BLOCK), 1)
         off: list[bool] = (np.count_nonzero(invalid[:, self._columns], axis=0) > BRIDGED).tolist()
         self._valid = [0 if gone else n + 1 for n, gone in zip(self._valid, off, strict=True)]
         self._still = [0 if span >= FLAT else n + 1 for n, span in zip(self._still, spans, strict=True)]
@@ -46,7 +48,7 @@ class Readable:
 
     def look(self, filters: Filters) -> None:
         """Look for flat lines in the last second, at the end of a group of blocks, while `well`."""
-        spans: list[float] = _spans(filters.last(FLAT_BLOCKS * BLOCK)[::LOOK_STEP]).tolist()
+        spans = self._spans(filters.last(FLAT_BLOCKS * BLOCK), LOOK_STEP)
         if min(spans) < FLAT:
             self._still = [0 if span >= FLAT else FLAT_BLOCKS for span in spans]
             self._judge()
@@ -65,9 +67,11 @@ class Readable:
         self.quality = sum(moving) / len(moving)
         """Share of the leads that can be read and move."""
 
-
-def _spans(signal: FloatArray) -> FloatArray:
-    """Return how far each column of (samples, leads) goes."""
-    spans: FloatArray = np.maximum.reduce(signal)
-    spans -= np.minimum.reduce(signal)
-    return spans
+    def _spans(self, signal: FloatArray, step: int) -> list[float]:
+        """Return how far each column of (samples, leads) goes, by every `step`th sample."""
+        if self._kernels is not None:
+            found: list[float] = self._kernels.span_columns(signal, step)
+            return found
+        rows = signal[::step]
+        spans: list[float] = (np.maximum.reduce(rows) - np.minimum.reduce(rows)).tolist()
+        return spans
