@@ -8,6 +8,7 @@ the filters is found in their output, by `quality`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,7 @@ class Contact:
         self._places = [[tones.index(hz + beside) for beside in (0, -BESIDE, BESIDE)] for hz in self._grids]
         turns = np.outer(tones, np.arange(rate)) * (2 * np.pi / rate)
         rows = np.concatenate([np.ones((1, rate)), 2 * np.cos(turns), 2 * np.sin(turns)])
+        self._period = rate // gcd(rate, *tones)  # frames after which all tones begin anew; the constant always does
         self._rows = rows * (pv_per_lsb * 1e-6 / rate)  # to microvolts
         # A tone shows with 0.7 of its amplitude at least in its cosine or its sine.
         self._limits = np.full((len(rows), len(leads)), 0.7 * HUM_MICROVOLTS)
@@ -76,12 +78,23 @@ class Contact:
     def add(self, frames: Floats, off: npt.NDArray[np.bool_] | None = None) -> None:
         """Take the next frames (n, channels), in counts, of the second under way; off: where they stand for nothing."""
         end = self._filled + len(frames)
-        level = self._rows[:, self._filled : end] @ frames
+        level = self._project(frames)
         self._level = level if self._level is None else self._level + level
         self._filled = end
         if off is not None:
             gone: npt.NDArray[np.bool_] = np.logical_or.reduce(off, axis=0)
             self._off = gone if self._off is None else self._off | gone
+
+    def _project(self, frames: Floats) -> Floats:
+        """Return the mean and tones of the frames that come next, microvolts.
+
+        The tones repeat after `period` frames, and what stands that far apart is added up first, where it can be.
+        """
+        start, period = self._filled, self._period
+        if len(frames) > period and not (len(frames) % period or start % period):
+            folded = np.add.reduce(frames.reshape(-1, period, frames.shape[1]))
+            return self._rows[:, :period] @ folded
+        return self._rows[:, start : start + len(frames)] @ frames
 
     def end_second(self, end: float) -> None:
         """Judge what was added since the last call; end: when that was, in seconds of signal.

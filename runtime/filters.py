@@ -4,6 +4,8 @@ Coefficients are computed here, from formulas that take a few lines, so any devi
 needs no filter-design library. What rounds to integers does not depend on the last bit of a cosine.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,11 +16,12 @@ COEFFICIENT_BITS = 20  # resampling coefficients sum to 2**20; 12 bits finer tha
 FRACTION_BITS = 4  # both filters work in 1/16 microvolt: rounding noise stays below the int16 output's own
 
 
+@lru_cache(maxsize=64)
 def resampling_matrix(phase: int, rate: int, model_rate: int, half: int, mains: int | None) -> npt.NDArray[np.float64]:
     """Return the integer matrix (BLOCK, span) that makes a block of outputs from the inputs it spans.
 
     phase: the first output's instant behind its input sample, in 1 / (rate * model_rate) s. Row r holds the kernel
-    of output r: 2 * half taps around that output's instant.
+    of output r: 2 * half taps around that output's instant. All streams share it, so it cannot be written to.
     """
     places = phase + np.arange(BLOCK) * rate
     span = int(places[-1] // model_rate) + 2 * half
@@ -28,6 +31,7 @@ def resampling_matrix(phase: int, rate: int, model_rate: int, half: int, mains: 
         matrix[row, start : start + 2 * half] = resampling_kernel(
             int(place % model_rate), rate, model_rate, half, mains
         )
+    matrix.flags.writeable = False
     return matrix
 
 
@@ -56,11 +60,13 @@ def resampling_kernel(phase: int, rate: int, model_rate: int, half: int, mains: 
     return integers
 
 
+@lru_cache
 def highpass_matrix(boxcar: int) -> npt.NDArray[np.float64]:
     """Return the matrix (BLOCK, 2 * (boxcar - 1) + BLOCK) of the high-pass, from 1/16 microvolt to microvolt.
 
     Two cascaded moving averages make a triangle of weights that sum to boxcar**2, a power of two; dividing by it and
-    by 16 is exact in binary, so each element is an integer times that power and the product rounds only once.
+    by 16 is exact in binary, so each element is an integer times that power and the product rounds only once. All
+    streams share it, so it cannot be written to.
     """
     triangle = np.convolve(np.ones(boxcar), np.ones(boxcar))
     kernel = -triangle
@@ -68,4 +74,6 @@ def highpass_matrix(boxcar: int) -> npt.NDArray[np.float64]:
     matrix = np.zeros((BLOCK, 2 * (boxcar - 1) + BLOCK))
     for row in range(BLOCK):
         matrix[row, row : row + len(kernel)] = kernel
-    return matrix / (boxcar**2 * 2**FRACTION_BITS)
+    matrix /= boxcar**2 * 2**FRACTION_BITS
+    matrix.flags.writeable = False
+    return matrix

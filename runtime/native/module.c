@@ -467,6 +467,80 @@ static PyType_Slot transform_slots[] = {{Py_tp_init, transform_init},
 static PyType_Spec transform_spec = {
     "ecg_edge.runtime.native._kernels.Transform", sizeof(TransformObject), 0, Py_TPFLAGS_DEFAULT, transform_slots};
 
+/* Spectrum */
+
+typedef struct {
+    PyObject_HEAD
+    Spectrum spectrum;
+} SpectrumObject;
+
+static int spectrum_init(SpectrumObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)keywords;
+    PyObject *arrays[5];
+    Py_buffer *bell, *hz, *twice, *first, *last;
+    Spectrum *made = &self->spectrum;
+    Buffers all = {.count = 0};
+    made->bins = 0;
+    if (!PyArg_ParseTuple(args, "OOOOOddd", &arrays[0], &arrays[1], &arrays[2], &arrays[3], &arrays[4], &made->score,
+                          &made->slowest, &made->fastest))
+        return -1;
+    const bool good = (bell = borrow(&all, arrays[0], 'd', 1, false, false)) &&
+                      (hz = borrow(&all, arrays[1], 'd', 1, false, false)) &&
+                      (twice = borrow(&all, arrays[2], 'd', 1, false, false)) &&
+                      (first = borrow(&all, arrays[3], 'i', 1, false, false)) &&
+                      (last = borrow(&all, arrays[4], 'i', 1, false, false)) &&
+                      expect(bell->shape[0] == POINTS && hz->shape[0] <= BINS && twice->shape[0] == hz->shape[0] &&
+                             first->shape[0] == hz->shape[0] && last->shape[0] == hz->shape[0]);
+    if (good) {
+        const size_t bins = (size_t)hz->shape[0];
+        memcpy(made->bell, bell->buf, sizeof made->bell);
+        memcpy(made->hz, hz->buf, bins * sizeof(double));
+        memcpy(made->twice_cosine, twice->buf, bins * sizeof(double));
+        memcpy(made->first, first->buf, bins * sizeof(int));
+        memcpy(made->last, last->buf, bins * sizeof(int));
+        made->bins = bins;
+    }
+    release(&all);
+    return good ? 0 : -1;
+}
+
+static PyObject *spectrum_most_show_it(SpectrumObject *self, PyObject *const *args, Py_ssize_t n)
+{
+    Buffers all = {.count = 0};
+    Py_buffer *wave;
+    size_t lead[LEADS];
+    double size[LEADS];
+    if (!expect_arguments(n, 5) || !expect(self->spectrum.bins) ||
+        !expect(PyList_Check(args[2]) && PyList_Check(args[3]) && PyList_Size(args[2]) == PyList_Size(args[3]) &&
+                PyList_Size(args[2]) <= LEADS) ||
+        !(wave = borrow(&all, args[0], 'd', 2, false, true)))
+        return release(&all);
+    const size_t step = PyLong_AsSize_t(args[1]), needed = PyLong_AsSize_t(args[4]);
+    const size_t count = (size_t)PyList_Size(args[2]);
+    bool fits = step && step < 1000 && needed && (size_t)wave->shape[1] > (POINTS - 1) * step;
+    for (size_t i = 0; i < count && !PyErr_Occurred(); i++) {
+        lead[i] = PyLong_AsSize_t(PyList_GetItem(args[2], (Py_ssize_t)i));
+        size[i] = PyFloat_AsDouble(PyList_GetItem(args[3], (Py_ssize_t)i));
+        fits = fits && lead[i] < (size_t)wave->shape[0];
+    }
+    if (PyErr_Occurred() || !expect(fits))
+        return release(&all);
+    const bool shown = most_show_it(&self->spectrum, wave->buf, (size_t)wave->strides[0] / sizeof(double), step, lead,
+                                    size, count, needed);
+    release(&all);
+    return PyBool_FromLong(shown);
+}
+
+static PyMethodDef spectrum_methods[] = {
+    {"most_show_it", (PyCFunction)(void (*)(void))spectrum_most_show_it, METH_FASTCALL, "See rhythm.h."},
+    {NULL, NULL, 0, NULL},
+};
+static PyType_Slot spectrum_slots[] = {
+    {Py_tp_init, spectrum_init}, {Py_tp_dealloc, deallocate}, {Py_tp_methods, spectrum_methods}, {0, NULL}};
+static PyType_Spec spectrum_spec = {
+    "ecg_edge.runtime.native._kernels.Spectrum", sizeof(SpectrumObject), 0, Py_TPFLAGS_DEFAULT, spectrum_slots};
+
 /* Filters */
 
 typedef struct {
@@ -809,7 +883,7 @@ static int execute(PyObject *module)
 {
     return PyModule_AddIntConstant(module, "VERSION", VERSION) ||
                    add_type(module, "Resampler", &resampler_spec) || add_type(module, "Transform", &transform_spec) ||
-                   add_type(module, "Filters", &filters_spec) || add_type(module, "Voting", &voting_spec) ||
+                   add_type(module, "Spectrum", &spectrum_spec) || add_type(module, "Filters", &filters_spec) || add_type(module, "Voting", &voting_spec) ||
                    add_type(module, "BeatDetector", &beats_spec)
                ? -1
                : 0;

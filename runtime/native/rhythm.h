@@ -118,6 +118,22 @@ size_t detector_walk(Detector *detector, long samples, bool trust_wide, Beat *fo
 void measure_windows(const double *wave, size_t leads, size_t stride, size_t step, size_t window, size_t apart,
                      size_t looks, double *size, double *highest);
 
+#define POINTS 150
+#define BINS 96 /* of the spectrum, at most; a multiple of four */
+
+typedef struct {
+    double bell[POINTS];
+    size_t bins;
+    double hz[BINS], twice_cosine[BINS]; /* of each bin, and of its angle from point to point */
+    int first[BINS], last[BINS];         /* bins that count as its peak, the last not included */
+    double score, slowest, fastest;
+} Spectrum;
+
+/* Return whether as many as `needed` of `count` leads show an oscillation; lead, size: which row of wave, and the sum
+ * of its absolute values. wave: rows `stride` apart, of POINTS points `step` apart. */
+bool most_show_it(const Spectrum *spectrum, const double *wave, size_t stride, size_t step, const size_t *lead,
+                  const double *size, size_t count, size_t needed);
+
 /* ventricular.py */
 
 /* Return the correlation of a template (leads, n) with the middle of wide (leads, n + 2 * shift), rows `stride` apart;

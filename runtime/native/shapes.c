@@ -2,22 +2,6 @@
 
 #include "rhythm.h"
 
-void measure_windows(const double *wave, size_t leads, size_t stride, size_t step, size_t window, size_t apart,
-                     size_t looks, double *size, double *highest)
-{
-    for (size_t lead = 0; lead < leads; lead++, wave += stride)
-        for (size_t look = 0; look < looks; look++) {
-            double sum = 0.0, top = 0.0;
-            for (size_t i = look * apart; i < look * apart + window; i += step) {
-                const double value = fabs(wave[i]);
-                sum += value;
-                top = value > top ? value : top;
-            }
-            *size++ = sum;
-            *highest++ = top;
-        }
-}
-
 /* Return the correlation at one shift, and in *own the template's product with itself. */
 static double at_shift(const double *template_, const double *wide, size_t leads, size_t n, size_t stride,
                        const bool *usable)

@@ -52,12 +52,7 @@ class Fibrillation:
         self._kernels = native.kernels
         self._ahead: list[bool] = []  # answers of the next looks, whose samples came at once with those of the last
         self._votes: deque[bool] = deque(maxlen=round((seconds - HALF_FULL) * 100 / LOOK_SAMPLES) + 1)
-        hz = np.arange(LOWEST_HZ, HIGHEST_HZ, STEP_HZ)
-        angles = 2 * np.pi * np.outer(hz, np.arange(POINTS) * STEP / 100)
-        bell = np.sin(np.pi * (np.arange(POINTS) + 0.5) / POINTS) ** 2
-        self._transform = np.concatenate((np.cos(angles), np.sin(angles))) * bell
-        first, last = (np.searchsorted(hz, hz * (1 + side), "right") for side in (-AROUND, AROUND))
-        self._hz, self._first, self._last = hz.tolist(), first.tolist(), last.tolist()
+        self._spectrum = _spectrum() if self._kernels is None else _compiled_spectrum()
 
     def forget(self) -> None:
         """Drop the votes: the signal has a hole."""
@@ -103,15 +98,37 @@ class Fibrillation:
             if needed > len(large):  # as always while the heart beats: a tenth of what follows is saved
                 answers.append(False)
                 continue
-            window = whole[:, n * LOOK_SAMPLES : n * LOOK_SAMPLES + WINDOW : STEP]
-            answers.append(self._most_show_it(window, {k: sizes[k][n] for k in large}, needed))
+            window = whole[:, n * LOOK_SAMPLES : n * LOOK_SAMPLES + WINDOW]
+            answers.append(self._spectrum.most_show_it(window, STEP, large, [sizes[k][n] for k in large], needed))
         self._ahead = answers[1:]
         return answers[0]
 
-    def _most_show_it(self, window: FloatArray, sizes: dict[int, float], needed: int) -> bool:
-        """Return whether as many as needed of the leads in `window` (leads, POINTS) reach SCORE; sizes: of each."""
+
+class Spectrum:
+    """Looks for an oscillation in windows of POINTS points."""
+
+    def __init__(self) -> None:
+        """Make the tables."""
+        self.hz = np.arange(LOWEST_HZ, HIGHEST_HZ, STEP_HZ)
+        """Frequency of each bin."""
+        self.angles = 2 * np.pi * self.hz * STEP / 100
+        """Of each bin from point to point."""
+        self.bell = np.sin(np.pi * (np.arange(POINTS) + 0.5) / POINTS) ** 2
+        """Weights (POINTS,) of a window."""
+        turned = np.outer(self.angles, np.arange(POINTS))
+        self._transform = np.concatenate((np.cos(turned), np.sin(turned))) * self.bell
+        first, last = (np.searchsorted(self.hz, self.hz * (1 + side), "right") for side in (-AROUND, AROUND))
+        self.first, self.last = first, last
+        """First bin that counts as a bin's peak, and the one behind the last."""
+
+    def most_show_it(self, wave: FloatArray, step: int, leads: list[int], sizes: list[float], needed: int) -> bool:
+        """Return whether as many as needed of some leads reach SCORE.
+
+        wave: (leads, samples), of which every `step`th counts; sizes: sum of the absolute values of each.
+        """
+        window = wave[:, ::step]
         steps: list[float] = np.abs(window[:, 1:] - window[:, :-1]).dot(_ones(POINTS - 1)).tolist()
-        for n, (k, size) in enumerate(sizes.items()):
+        for n, (k, size) in enumerate(zip(leads, sizes, strict=True)):
             if needed > len(sizes) - n:  # not enough are left
                 return False
             half_period = int(np.pi * size / max(steps[k], 1.0) + 0.5)
@@ -133,16 +150,34 @@ class Fibrillation:
             return False
         parts = self._transform.dot(signal)
         np.multiply(parts, parts, out=parts)
-        power = parts[: len(self._hz)]
-        power += parts[len(self._hz) :]
+        power = parts[: len(self.hz)]
+        power += parts[len(self.hz) :]
         peak = int(power.argmax())
-        if not SLOWEST_HZ <= self._hz[peak] <= FASTEST_HZ:
+        if not SLOWEST_HZ <= self.hz[peak] <= FASTEST_HZ:
             return False
-        concentration = float(np.add.reduce(power[self._first[peak] : self._last[peak]]) / np.add.reduce(power))
+        concentration = float(np.add.reduce(power[self.first[peak] : self.last[peak]]) / np.add.reduce(power))
         if concentration <= SCORE:  # the leakage can only take it further down
             return False
         leakage = left / float(np.abs(early).sum() + np.abs(late).sum())
         return concentration - leakage > SCORE
+
+
+@lru_cache
+def _spectrum() -> Spectrum:
+    """Return the tables, which all streams share."""
+    return Spectrum()
+
+
+@lru_cache
+def _compiled_spectrum() -> "native.Spectrum":
+    """Return the same, compiled."""
+    s = _spectrum()
+    assert native.kernels is not None
+    first, last = s.first.astype(np.int32), s.last.astype(np.int32)
+    made: native.Spectrum = native.kernels.Spectrum(
+        s.bell, s.hz, 2 * np.cos(s.angles), first, last, SCORE, SLOWEST_HZ, FASTEST_HZ
+    )
+    return made
 
 
 def _measure(whole: FloatArray, looks: int) -> tuple[list[list[float]], list[list[float]]]:

@@ -20,8 +20,8 @@ LOOK_BACK = 200  # samples in which a beating heart shows, and that the backgrou
 # amplifier that blocks after a shock of static, an electrode that dries), and have no voice.
 ACTIVE, SILENT = 0.5, 0.25
 WEIGH_BLOCKS = 2  # from one weighing of the leads to the next: half a second
-# Of the joined strength. Where every lead stands at its limit, two peaks are as high as each other, and rounding must not
-# choose between them, which depends on the order of a sum.
+# Of the joined strength. Where every lead stands at its limit, two peaks are as high as each other, and rounding, which
+# depends on the order of a sum, must not choose between them.
 STEP = 2.0**-32
 QUIETEST = 0.1  # background of a clean lead against its beats; a quieter one is no better
 LOUDEST_VOICE = 1 / (QUIETEST * QUIETEST)

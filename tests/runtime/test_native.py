@@ -19,6 +19,7 @@ from ecg_edge.firmware_bridge.recording import Recording
 from ecg_edge.runtime import native
 from ecg_edge.runtime.bridge import Bridge
 from ecg_edge.runtime.conditioning import Conditioner
+from ecg_edge.runtime.contact import Contact
 from ecg_edge.runtime.contract import Contract
 from ecg_edge.runtime.engine import Engine
 from ecg_edge.runtime.events import stamp, to_json
@@ -26,8 +27,16 @@ from ecg_edge.runtime.filters import BLOCK
 from ecg_edge.runtime.policy import load_policy
 from ecg_edge.runtime.quality import Quality
 from ecg_edge.runtime.rhythm.beats import Beat, BeatDetector
-from ecg_edge.runtime.rhythm.fibrillation import LOOK_SAMPLES, STEP, WINDOW, _measure
+from ecg_edge.runtime.rhythm.fibrillation import (
+    LOOK_SAMPLES,
+    STEP,
+    WINDOW,
+    Spectrum,
+    _compiled_spectrum,
+    _measure,
+)
 from ecg_edge.runtime.rhythm.filters import GROUP, Filters
+from ecg_edge.runtime.rhythm.readable import FLAT_BLOCKS, LOOK_STEP, Readable
 from ecg_edge.runtime.rhythm.ventricular import ALIKE, AROUND, MEMORY, SHIFT, Shapes
 from ecg_edge.runtime.rhythm.voting import Voting
 from ecg_edge.runtime.sources.items import format_of
@@ -114,7 +123,9 @@ def test_a_converter_at_its_end_of_scale_is_seen(either):
 @compiled
 def test_the_spectrogram_has_the_same_bits(seed):
     rng = np.random.default_rng(seed)
-    signal = (rng.normal(size=(rng.integers(1, 13), rng.integers(64, 900))) * 10 ** rng.uniform(-1, 5.5)).clip(-32768, 32767)
+    signal = (rng.normal(size=(rng.integers(1, 13), rng.integers(64, 900))) * 10 ** rng.uniform(-1, 5.5)).clip(
+        -32768, 32767
+    )
     signal = signal.astype(np.int16)
     signal[rng.integers(len(signal))] = rng.choice([0, 1, -32768, 32767])
     stft = Stft(Contract())
@@ -131,7 +142,9 @@ def test_a_hop_looks_the_same(seed):
     one, other = Quality(Contract(), present), Quality(Contract(), present)
     other._kernels = None
     for _ in range(3):
-        signal = (rng.normal(size=(12, 100)) * 10 ** rng.uniform(0, 5, size=(12, 1))).clip(-32767, 32767).astype(np.int16)
+        signal = (
+            (rng.normal(size=(12, 100)) * 10 ** rng.uniform(0, 5, size=(12, 1))).clip(-32767, 32767).astype(np.int16)
+        )
         invalid = rng.random(signal.shape) < rng.choice([0, 0.05, 0.2])
         seen, expected = one.push(signal, invalid), other.push(signal, invalid)
         assert all(np.array_equal(a, b) for a, b in zip(seen, expected, strict=True))
@@ -225,6 +238,55 @@ def test_windows_measure_the_same(seed, looks):
     rng = np.random.default_rng(seed)
     wave = np.rint(rng.normal(size=(3, 900)) * 2**20)[:, 100 : 100 + WINDOW + (looks - 1) * LOOK_SAMPLES] / 2**10
     assert KERNELS.measure_windows(wave, STEP, WINDOW, LOOK_SAMPLES, looks) == _measure(wave[:, ::STEP], looks)
+
+
+@compiled
+def test_the_same_windows_show_an_oscillation():
+    rng = np.random.default_rng(5)
+    shown = []
+    for _ in range(500):
+        seconds = np.arange(WINDOW) / 100
+        hz = rng.uniform(1.5, 12, size=(3, 1)) * (1 + rng.choice([0, 0.1]) * np.sin(seconds))
+        wave = 300 * np.sin(2 * np.pi * hz * seconds) ** rng.choice([1, 1, 9])
+        wave += rng.choice([0, 30, 150, 400]) * rng.normal(size=wave.shape)
+        sizes = np.abs(wave[:, ::STEP]).sum(axis=1).tolist()
+        leads = [0, 1, 2][int(rng.integers(2)) :]
+        arguments = wave, STEP, leads, [sizes[k] for k in leads], int(rng.integers(1, 3))
+        expected = Spectrum().most_show_it(*arguments)
+        assert _compiled_spectrum().most_show_it(*arguments) == expected
+        shown.append(expected)
+    assert 100 < sum(shown) < 400
+
+
+@given(seeds, st.integers(1, 12))
+@compiled
+def test_columns_span_the_same(seed, leads):
+    rng = np.random.default_rng(seed)
+    rows = np.rint(rng.normal(size=(FLAT_BLOCKS * BLOCK, leads)) * 1e3)
+    one, other = Readable(range(leads)), Readable(range(leads))
+    other._kernels = None
+    for step in (1, LOOK_STEP):
+        assert one._spans(rows, step) == other._spans(rows, step)
+
+
+@given(seeds)
+@compiled
+def test_contact_is_lost_alike(seed):
+    rng = np.random.default_rng(seed)
+    one, other = Contact(500, 1_000_000, BOARD), Contact(500, 1_000_000, BOARD)
+    other._kernels = None
+    other._period = 500  # nothing is added up beforehand
+    told = []
+    for second in range(8):
+        frames = rng.normal(size=(500, len(BOARD))) * 50 + 4000 * (rng.random(len(BOARD)) < 0.1)
+        frames += np.outer(np.sin(2 * np.pi * 50 / 500 * np.arange(500)), 900 * (rng.random(len(BOARD)) < 0.3))
+        off = rng.random(frames.shape) < 0.001 if rng.random() < 0.3 else None
+        for contact in (one, other):
+            for part in np.split(np.arange(500), [125, 250] if second % 2 else []):
+                contact.add(frames[part], None if off is None else off[part])
+            contact.end_second(second + 1.0)
+            told.append(contact.tell(second + 1.0, second + 1.0))
+        assert told[-1] == told[-2]
 
 
 @given(seeds, st.integers(1, 12))
@@ -321,7 +383,9 @@ def test_the_same_is_told_of_real_records(both, bundle, data_dir, record):
         lambda: KERNELS.Resampler(np.zeros((1, 9)), np.zeros((2, 12)), 1.0, 0.5, 9.0).apply(
             np.zeros((20, 2)), np.array([1], dtype=np.int32), np.array([1], dtype=np.int32), np.zeros((1, 12))
         ),
-        lambda: Stft(Contract())._compiled.frames(np.zeros((2, 70), dtype=np.int16), np.zeros((2, 3, 33), dtype=np.uint8)),
+        lambda: Stft(Contract())._compiled.frames(
+            np.zeros((2, 70), dtype=np.int16), np.zeros((2, 3, 33), dtype=np.uint8)
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(call):
