@@ -1,7 +1,8 @@
-"""What the spectrogram of one hop costs beside a bare call of the model: in NumPy, and in the C library.
+"""What the spectrogram of one hop costs beside a bare call of the model: as it runs here, in NumPy, in the C library.
 
-The C library's sources come with the package; they are compiled here, into a folder that is gone afterwards, with a
-loop over leads and frames beside them, since a call from Python for each frame would cost more than the frame.
+It runs in the compiled loops where they are there. The C library is the microcontroller's; its sources come with the
+package and are compiled here, into a folder that is gone afterwards, with a loop over leads and frames beside them, since
+a call from Python for each frame would cost more than the frame.
 """
 
 import ctypes
@@ -49,17 +50,22 @@ def measure_stft(bundle: Bundle, models: Sequence[Opened], rounds: int) -> dict[
 
     The frames of all leads that one hop of signal completes, in turns with the calls of one model at a time, as in a
     monitor, which runs one: other models between them would empty the caches. Of each model: `inference_ms`,
-    `numpy_ms`, `c_ms`, and the ratios of the medians `numpy_of_a_call` and `c_of_a_call`; without a compiler those of
-    C are None and `c_missing` says why. Raises EcgEdgeError where C and NumPy disagree.
+    `compiled_ms`, `numpy_ms`, `c_ms`, and the ratios of the medians `compiled_of_a_call` and so on; without the
+    compiled loops those of them are None, and without a compiler those of C, and `c_missing` says why. Raises
+    EcgEdgeError where any two disagree.
     """
     contract = bundle.manifest.contract
-    stft = Stft(contract)
+    stft = Stft(contract, compiled=False)
     frames = contract.hop // contract.stft_hop
     samples = contract.stft_length + (frames - 1) * contract.stft_hop
     window = first_window(bundle, make_recording())
     signal = np.ascontiguousarray(window[0][:, :samples])
     power = np.zeros((len(signal), frames, contract.stft_bins), dtype=np.uint8)
     calls: dict[str, Callable[[], object]] = {"numpy": partial(stft.frames, signal)}
+    compiled = Stft(contract)
+    if compiled.is_compiled:
+        calls["compiled"] = partial(compiled.frames, signal)
+        _same(compiled.frames(signal), stft.frames(signal), bundle)
     missing = None
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -68,20 +74,26 @@ def measure_stft(bundle: Bundle, models: Sequence[Opened], rounds: int) -> dict[
             missing = str(error)
     if "c" in calls:
         calls["c"]()
-        if not np.array_equal(power, np.swapaxes(stft.frames(signal), -1, -2)):
-            raise errors.EcgEdgeError(
-                f"the C library and NumPy disagree under the contract of {bundle.manifest.name}: "
-                "make its tables anew with python -m ecg_edge.runtime.c_tables"
-            )
+        _same(power, np.swapaxes(stft.frames(signal), -1, -2), bundle)
     found: dict[str, dict[str, Any]] = {}
     for model in models:
         *others, bare = in_turns([*calls.values(), partial(model.backend.logits, *window)], rounds)
-        of_model: dict[str, Any] = {"inference_ms": percentiles(bare), "c_ms": None, "c_of_a_call": None}
+        of_model: dict[str, Any] = {"inference_ms": percentiles(bare)}
+        of_model |= {f"{way}_{what}": None for way in ("compiled", "c") for what in ("ms", "of_a_call")}
         for name, ms in zip(calls, others, strict=True):
             of_model[f"{name}_ms"] = percentiles(ms)
             of_model[f"{name}_of_a_call"] = round(float(np.median(ms) / np.median(bare)), 4)
         found[model.name] = of_model
     return {"leads": len(signal), "frames": frames, "c_missing": missing, "models": found}
+
+
+def _same(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], bundle: Bundle) -> None:
+    """Raise EcgEdgeError where C and NumPy disagree."""
+    if not np.array_equal(one, other):
+        raise errors.EcgEdgeError(
+            f"C and NumPy disagree under the contract of {bundle.manifest.name}: make the C library's tables anew with "
+            "python -m ecg_edge.runtime.c_tables, or install anew what is compiled"
+        )
 
 
 def compile_library(folder: Path) -> ctypes.CDLL:

@@ -57,6 +57,7 @@ def diagnose(machine: Machine | None = None, bundle: str | None = None, backend:
     checks: list[tuple[str, Callable[[], Iterator[Check]]]] = [
         ("python", _python),
         ("dependencies", _dependencies),
+        ("compiled loops", _loops),
         ("bundles", lambda: _bundles(bundle, backend)),
         ("serial ports", lambda: _ports(machine)),
         ("baud", _baud),
@@ -119,6 +120,18 @@ def _package(name: str, wanted: str) -> Iterator[Check]:
             yield Check(name, "fail", found, f"pip install --force-reinstall '{name}{wanted}'")
         else:
             yield Check(name, "ok", f"{have} (needs {wanted})")
+
+
+def _loops() -> Iterator[Check]:
+    from . import native
+
+    if native.kernels is not None:
+        yield Check("compiled loops", "ok", "are used")
+    elif os.environ.get(native.VARIABLE) == "0":
+        yield Check("compiled loops", "ok", f"are left out: {native.VARIABLE} is 0; NumPy does the same in more time")
+    else:
+        mend = f"install gcc and the headers of Python, then pip install --force-reinstall --no-deps {PACKAGE}"
+        yield Check("compiled loops", "warn", "are missing: NumPy does the same in more time", mend)
 
 
 def _bundles(named: str | None, backend: str) -> Iterator[Check]:

@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from . import native
+
 BELIEVABLE_C = (-40.0, 150.0)  # some zones report a sensor that is not there as -273 or 0x7fff
 
 
@@ -98,6 +100,7 @@ def describe(machine: Machine) -> dict[str, Any]:
         "numpy": installed("numpy"),
         "onnxruntime": installed("onnxruntime"),
         "ecg_edge": installed("ecg-edge"),
+        "loops": "NumPy" if native.kernels is None else "compiled",
     }
 
 

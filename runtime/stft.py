@@ -13,6 +13,7 @@ NumPy's functions are called by names of this module, where results go by positi
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -65,16 +66,26 @@ def twiddle_tables(length: int, bins: int) -> tuple[npt.NDArray[np.int32], npt.N
 class Stft:
     """The transform of one contract, its tables prepared. Its buffers serve one thread at a time."""
 
-    def __init__(self, contract: Contract, bins: int | None = None) -> None:
-        """Prepare the tables; `bins` overrides the contract's number of bins (tests look at all of them)."""
+    def __init__(self, contract: Contract, bins: int | None = None, compiled: bool = True) -> None:
+        """Prepare the tables.
+
+        bins: overrides the contract's number of bins (tests look at all of them); compiled: whether the compiled loops
+        may be used, where they are there.
+        """
         self.length = contract.stft_length
         self.hop = contract.stft_hop
         self.bins = contract.stft_bins if bins is None else bins
         self.shift = 17 + self.length.bit_length() - 1  # |spectrum| <= 2**24 * (length / 2) * 2**20 before, 2**26 after
         self._tables = _tables(contract, self.bins, self.shift)
-        self._compiled = _compile(contract, self.bins, self.shift) if native.kernels is not None else None
+        usable = compiled and native.kernels is not None
+        self._compiled = _compile(contract, self.bins, self.shift) if usable else None
         self._buffers: _Buffers | None = None
         self._longest = (STRETCH - 1) * self.hop + self.length  # samples at a time
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether `frames` of int16 signals runs in the compiled loops."""
+        return self._compiled is not None
 
     def transform(self, frames: npt.NDArray[np.integer]) -> Transform:
         """Return the spectra of frames (..., length) of integers of at most 32 bits."""
@@ -93,7 +104,7 @@ class Stft:
         if self._compiled is not None and signal.dtype == np.int16 and signal.ndim == 2 and signal.strides[1] == 2:
             count = (signal.shape[-1] - self.length) // self.hop + 1
             power = np.empty((len(signal), count, self.bins), dtype=np.uint8)
-            self._compiled.frames(signal, power)
+            self._compiled.frames(cast(npt.NDArray[np.int16], signal), power)
             return power.swapaxes(-1, -2)
         if signal.shape[-1] > self._longest:
             starts = range(0, signal.shape[-1] - self.length + 1, STRETCH * self.hop)

@@ -80,12 +80,12 @@ def stft(report: dict[str, Any]) -> str:
     ]
     for model, figures in report["models"].items():
         lines.append(_row(f"call of {model}", _ms(figures["inference_ms"])))
-        for name, key in (("NumPy", "numpy"), ("C", "c")):
+        for name, key in (("STFT as it runs here", "compiled"), ("STFT in NumPy", "numpy"), ("C library's STFT", "c")):
             if figures[f"{key}_ms"]:
                 ratio = f"{figures[f'{key}_of_a_call']:.3f}"
-                lines.append(_row(f"  STFT in {name}", (*_ms(figures[f"{key}_ms"]), ratio)))
+                lines.append(_row(f"  {name}", (*_ms(figures[f"{key}_ms"]), ratio)))
     if report["c_missing"]:
-        lines += ["", f"C was not measured: {report['c_missing']}"]
+        lines += ["", f"The C library was not measured: {report['c_missing']}"]
     return "\n".join([*lines, "", *_machine(report)])
 
 

@@ -4,8 +4,8 @@ The C code needs nothing but gcc or clang and is built with the package, once, f
 was not possible, or where the environment says ECG_EDGE_NATIVE=0, everything works as well, only slower.
 
 Front end and filters give the same bits either way: their sums are exact. Where leads are joined and shapes compared,
-sums are rounded, in an order that NumPy leaves to its matrix library, so that the last bits may differ, as they do between
-two processors; the strength that beats are found in is then rounded to steps much larger than that.
+sums are rounded, in an order that NumPy leaves to its matrix library, so that the last bits may differ, as they do
+between two processors; the strength that beats are found in is then rounded to steps much larger than that.
 
 What makes such loops fast after a model has run is a small footprint and no branch that the signal decides, not the
 number of operations: a table that is read here and there, or one comparison a sample, costs more than all the rest.
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     __all__ = ["Resampler", "Spectrum", "Transform", "kernels"]
 
+VARIABLE = "ECG_EDGE_NATIVE"  # of the environment; 0 leaves the compiled loops out
 VERSION = 1  # of what is called here; an object left behind by another version is not used
 
 
 def _load() -> ModuleType | None:
-    if os.environ.get("ECG_EDGE_NATIVE", "1") == "0":
+    if os.environ.get(VARIABLE) == "0":
         return None
     try:
         from . import _kernels

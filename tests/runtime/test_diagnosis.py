@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ecg_edge.runtime import bundle as bundles
-from ecg_edge.runtime import diagnosis
+from ecg_edge.runtime import diagnosis, native
 from ecg_edge.runtime.cli.main import main
 from ecg_edge.runtime.diagnosis import Check, diagnose, meets, passed
 from ecg_edge.runtime.machine import Machine
@@ -343,3 +343,15 @@ def test_doctor_exits_with_what_it_found(capsys: pytest.CaptureFixture[str], mon
         "ok": False,
         "checks": [{"name": "a", "status": "fail", "found": "bad", "mend": "mend"}],
     }
+
+
+def test_it_tells_whether_the_loops_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(native.VARIABLE, raising=False)
+    monkeypatch.setattr(native, "kernels", object())
+    assert found(diagnose(tree(tmp_path)), "compiled loops").status == "ok"
+    monkeypatch.setattr(native, "kernels", None)
+    missing = found(diagnose(tree(tmp_path)), "compiled loops")
+    assert missing.status == "warn"
+    assert "gcc" in missing.mend
+    monkeypatch.setenv(native.VARIABLE, "0")
+    assert found(diagnose(tree(tmp_path)), "compiled loops").status == "ok"
