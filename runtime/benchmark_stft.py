@@ -1,8 +1,8 @@
 """What the spectrogram of one hop costs beside a bare call of the model: as it runs here, in NumPy, in the C library.
 
 It runs in the compiled loops where they are there. The C library is the microcontroller's; its sources come with the
-package and are compiled here, into a folder that is gone afterwards, with a loop over leads and frames beside them, since
-a call from Python for each frame would cost more than the frame.
+package and are compiled here, into a folder that is gone afterwards, with a loop over leads and frames beside them,
+since a call from Python for each frame would cost more than the frame.
 """
 
 import ctypes

@@ -39,7 +39,8 @@ class Bridge:
     ) -> tuple[Counts, npt.NDArray[np.bool_] | None]:
         """Return counts (n, channels), n >= 1, without holes and steps, and which samples were bridged, None for none.
 
-        counts: whole numbers, as float64; they come back as they are where nothing has to be done.
+        counts: whole numbers, as float64, in one piece; they come back as they are where nothing has to be done, and
+        shifted in place where nothing is missing.
         A sample at the converter's end of scale says nothing of the heart and counts as invalid.
         """
         if not self._all_within(counts):
@@ -49,9 +50,10 @@ class Bridge:
         if bad is not None:
             self.invalid_samples += int(np.count_nonzero(bad))
         elif not self._any_off:
-            bridged = counts + self._offset if self._any_offset else counts
-            self.held = bridged[-1].copy()
-            return bridged, None
+            if self._any_offset:
+                self._shift(counts)
+            self.held = counts[-1].copy()
+            return counts, None
         return self._bridge(counts, np.zeros(counts.shape, dtype=np.bool_) if bad is None else bad), bad
 
     def _all_within(self, counts: Counts) -> bool:
@@ -60,6 +62,13 @@ class Bridge:
             return bool(self._kernels.within(counts, COUNT_LIMIT))
         high, low = np.maximum.reduce(counts, axis=None), np.minimum.reduce(counts, axis=None)
         return bool(high < COUNT_LIMIT and low > -COUNT_LIMIT)
+
+    def _shift(self, counts: Counts) -> None:
+        """Move each channel by what it was re-based by."""
+        if self._kernels is not None:
+            self._kernels.shift(counts, self._offset)
+        else:
+            counts += self._offset
 
     def _bridge(self, counts: Counts, bad: npt.NDArray[np.bool_]) -> Counts:
         bridged = counts + self._offset  # right for the channels that are valid throughout

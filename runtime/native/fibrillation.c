@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "rhythm.h"
+#include "loops.h"
 
 #define PI 3.141592653589793
 
@@ -20,24 +20,6 @@ void measure_windows(const double *wave, size_t leads, size_t stride, size_t ste
         }
 }
 
-/* Fill in the power of each bin by Goertzel's recurrence (1958), four bins at once: it needs no table of waves. */
-WIDE_LOOPS static void measure_power(const Spectrum *spectrum, const double *points, double *power)
-{
-    double weighted[POINTS];
-    for (size_t i = 0; i < POINTS; i++)
-        weighted[i] = points[i] * spectrum->bell[i];
-    for (size_t bin = 0; bin < spectrum->bins; bin += 4) {
-        const Four twice = *(const Four *)&spectrum->twice_cosine[bin];
-        Four one_ago = {0.0}, two_ago = {0.0};
-        for (size_t i = 0; i < POINTS; i++) {
-            const Four now = (weighted[i] - two_ago) + twice * one_ago;
-            two_ago = one_ago;
-            one_ago = now;
-        }
-        *(Four *)&power[bin] = one_ago * one_ago + two_ago * two_ago - twice * one_ago * two_ago;
-    }
-}
-
 static bool shows_it(const Spectrum *spectrum, const double *points, double size, size_t half_period)
 {
     double left = 0.0, whole = 0.0;
@@ -46,7 +28,7 @@ static bool shows_it(const Spectrum *spectrum, const double *points, double size
     if (left >= (1 - spectrum->score) * 2 * size)
         return false;
     double power[BINS];
-    measure_power(spectrum, points, power);
+    loops->measure_power(spectrum, points, power);
     size_t peak = 0;
     for (size_t bin = 1; bin < spectrum->bins; bin++)
         peak = power[bin] > power[peak] ? bin : peak;

@@ -6,9 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Return whether every value lies between -limit and limit, neither of them included. */
-bool within(const double *values, size_t count, double limit);
-
 /* Return whether one of count values is further from what it usually is than its limit; none is from what is not known,
  * which is not a number. */
 bool any_beyond(const double *values, const double *usual, const double *limits, size_t count);
@@ -22,19 +19,7 @@ typedef struct {
     double limit;           /* beyond which samples are clipped */
 } Resampler;
 
-/* Resample, derive the leads, and round twice. in: (samples, channels); start, kernel: of each row, its first input
- * and its taps; out: (rows, LEADS). Returns how many samples were clipped. */
-size_t resample(const Resampler *resampler, const double *in, const int32_t *start, const int32_t *kernel, size_t rows,
-                double *out);
-
 #define LONGEST_BOXCAR 256
-
-/* High-pass `rows` rows to microvolts: the signal minus two moving averages of `boxcar` samples, one after the other.
- *
- * in: (2 * (boxcar - 1) + rows, LEADS) in 1/16 microvolt, boxcar a power of two; out: (rows, LEADS). Samples beyond
- * 32767 are clipped; returns how many in the rows from `first` to `last`. */
-size_t highpass(const double *in, size_t rows, size_t boxcar, int16_t *out, size_t first, size_t last);
-
 #define LONGEST_FRAME 256
 #define QUARTER (LONGEST_FRAME / 4 + 4) /* and one, and room for four at once */
 #define MANTISSA_BITS 8
@@ -44,16 +29,13 @@ size_t highpass(const double *in, size_t rows, size_t boxcar, int16_t *out, size
  * alike but for their sign, so a frame is folded twice before it is multiplied: whole numbers, the same sums. */
 typedef struct {
     size_t length, hop, bins;
-    double window[LONGEST_FRAME];                             /* whole numbers */
-    double scale;                                             /* of the sums */
-    double normalize[INPUT_BITS + 1], undo[INPUT_BITS + 1];   /* by the bits of a frame's peak */
-    double *cosine[2], *sine[2]; /* of even and odd bins: by four bins, then sample, then bin; what is missing is 0 */
-    int steps, first_step;                      /* of the logarithm: in an octave, and where the exponent's field is 0 */
-    uint8_t step_of[1 << MANTISSA_BITS];        /* within the octave, by the first bits of the mantissa */
+    double window[LONGEST_FRAME]; /* whole numbers */
+    double scale;                 /* of the sums */
+    double normalize[INPUT_BITS + 1], undo[INPUT_BITS + 1]; /* by the bits of a frame's peak */
+    double *cosine[2], *sine[2]; /* of even and odd bins: by sample, then bin, up to a multiple of four bins */
+    int steps, first_step;       /* of the logarithm: in an octave, and where the exponent's field is 0 */
+    uint8_t step_of[1 << MANTISSA_BITS]; /* within the octave, by the first bits of the mantissa */
 } Transform;
-
-/* signal: the first sample of the first frame; power: (frames, bins). */
-void transform_frames(const Transform *transform, const int16_t *signal, size_t frames, uint8_t *power);
 
 /* Look at a hop of each lead, (leads, samples) in microvolts, behind its two samples before, which are replaced.
  *

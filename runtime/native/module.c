@@ -2,10 +2,12 @@
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000 /* one build serves Python 3.11 and what comes after */
 #include <Python.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "front_end.h"
-#include "rhythm.h"
+#include "loops.h"
+
+const Loops *loops;
 
 /* Buffers */
 
@@ -117,6 +119,28 @@ static PyObject *tuple_of_flags(const bool *flags, size_t count)
     return tuple;
 }
 
+/* Which loops */
+
+static PyObject *py_use(PyObject *self, PyObject *width)
+{
+    (void)self;
+    const long wanted = PyLong_AsLong(width);
+    if (PyErr_Occurred())
+        return NULL;
+    const Loops *choice = wanted == narrow_loops()->width ? narrow_loops() : wide_loops();
+    if (!choice || choice->width != wanted)
+        return PyErr_Format(PyExc_ValueError, "this processor has no loops of %ld doubles at once", wanted);
+    loops = choice;
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_width(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    return PyLong_FromLong(loops->width);
+}
+
 /* Front end */
 
 static PyObject *py_within(PyObject *self, PyObject *const *args, Py_ssize_t n)
@@ -127,9 +151,22 @@ static PyObject *py_within(PyObject *self, PyObject *const *args, Py_ssize_t n)
     if (!expect_arguments(n, 2) || !(values = borrow(&all, args[0], 'd', 2, false, false)))
         return release(&all);
     const double limit = PyFloat_AsDouble(args[1]);
-    const bool good = within(values->buf, (size_t)values->len / sizeof(double), limit);
+    const bool good = loops->within(values->buf, (size_t)values->len / sizeof(double), limit);
     release(&all);
     return PyErr_Occurred() ? NULL : PyBool_FromLong(good);
+}
+
+static PyObject *py_shift(PyObject *self, PyObject *const *args, Py_ssize_t n)
+{
+    (void)self;
+    Buffers all = {.count = 0};
+    Py_buffer *values, *offsets;
+    if (!expect_arguments(n, 2) || !(values = borrow(&all, args[0], 'd', 2, true, false)) ||
+        !(offsets = borrow(&all, args[1], 'd', 1, false, false)) || !expect(values->shape[1] == offsets->shape[0]))
+        return release(&all);
+    loops->shift(values->buf, (size_t)values->shape[0], (size_t)values->shape[1], offsets->buf);
+    release(&all);
+    Py_RETURN_NONE;
 }
 
 static PyObject *py_any_beyond(PyObject *self, PyObject *const *args, Py_ssize_t n)
@@ -162,7 +199,7 @@ static PyObject *py_highpass(PyObject *self, PyObject *const *args, Py_ssize_t n
     if (!expect(boxcar && boxcar <= LONGEST_BOXCAR && !(boxcar & (boxcar - 1)) && there == rows + 2 * (boxcar - 1) &&
                 in->shape[1] == LEADS && out->shape[1] == LEADS))
         return release(&all);
-    const size_t beyond = highpass(in->buf, rows, boxcar, out->buf, first, last);
+    const size_t beyond = loops->highpass(in->buf, rows, boxcar, out->buf, first, last);
     release(&all);
     return PyLong_FromSize_t(beyond);
 }
@@ -343,7 +380,7 @@ static PyObject *resampler_apply(ResamplerObject *self, PyObject *const *args, P
     if (!expect(fits))
         return release(&all);
     const size_t beyond =
-        resample(&self->resampler, in->buf, start->buf, kernel->buf, (size_t)rows, out->buf);
+        loops->resample(&self->resampler, in->buf, start->buf, kernel->buf, (size_t)rows, out->buf);
     release(&all);
     return PyLong_FromSize_t(beyond);
 }
@@ -373,7 +410,7 @@ static double *take_quarter(const double *table, size_t length, size_t bins, siz
     double *quarter = calloc(fours * samples * 4 + 4, sizeof(double));
     for (size_t bin = 0; quarter && bin < count; bin++)
         for (size_t n = 0; n < samples; n++)
-            quarter[(bin / 4 * samples + n) * 4 + bin % 4] = table[n * bins + 2 * bin + kind];
+            quarter[n * fours * 4 + bin] = table[n * bins + 2 * bin + kind];
     return quarter;
 }
 
@@ -450,7 +487,7 @@ static PyObject *transform_frames_of(TransformObject *self, PyObject *const *arg
                 (size_t)signal->shape[1] >= transform->length + (frames - 1) * transform->hop))
         return release(&all);
     for (size_t lead = 0; lead < leads; lead++)
-        transform_frames(transform, (const int16_t *)signal->buf + lead * (size_t)signal->strides[0] / sizeof(int16_t),
+        loops->transform_frames(transform, (const int16_t *)signal->buf + lead * (size_t)signal->strides[0] / sizeof(int16_t),
                          frames, (uint8_t *)power->buf + lead * frames * transform->bins);
     release(&all);
     Py_RETURN_NONE;
@@ -579,7 +616,7 @@ static PyObject *filters_apply(FiltersObject *self, PyObject *const *args, Py_ss
     if (!expect(leads <= LEADS && signal->shape[0] == 2 * HALF + rows && wave->shape[0] == leads &&
                 squares->shape[0] == 2 && squares->shape[1] == rows && squares->shape[2] == leads))
         return release(&all);
-    filter_rows(&self->kernels, signal->buf, (size_t)leads, (size_t)rows, wave->buf,
+    loops->filter_rows(&self->kernels, signal->buf, (size_t)leads, (size_t)rows, wave->buf,
                 (size_t)wave->strides[0] / sizeof(double), squares->buf);
     release(&all);
     Py_RETURN_NONE;
@@ -858,7 +895,10 @@ static PyType_Spec beats_spec = {
 /* Module */
 
 static PyMethodDef functions[] = {
+    {"use", (PyCFunction)py_use, METH_O, "Take the loops of so many doubles at once."},
+    {"width", (PyCFunction)py_width, METH_NOARGS, "Return how many doubles the loops take at once."},
     {"within", (PyCFunction)(void (*)(void))py_within, METH_FASTCALL, "See front_end.h."},
+    {"shift", (PyCFunction)(void (*)(void))py_shift, METH_FASTCALL, "See front_end.h."},
     {"any_beyond", (PyCFunction)(void (*)(void))py_any_beyond, METH_FASTCALL, "See front_end.h."},
     {"highpass", (PyCFunction)(void (*)(void))py_highpass, METH_FASTCALL, "See front_end.h."},
     {"look_at_hop", (PyCFunction)(void (*)(void))py_look_at_hop, METH_FASTCALL, "See front_end.h."},
@@ -881,6 +921,7 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 
 static int execute(PyObject *module)
 {
+    loops = wide_loops() ? wide_loops() : narrow_loops();
     return PyModule_AddIntConstant(module, "VERSION", VERSION) ||
                    add_type(module, "Resampler", &resampler_spec) || add_type(module, "Transform", &transform_spec) ||
                    add_type(module, "Spectrum", &spectrum_spec) || add_type(module, "Filters", &filters_spec) || add_type(module, "Voting", &voting_spec) ||

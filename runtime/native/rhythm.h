@@ -24,10 +24,6 @@ typedef struct {
 
 void set_wave(Kernels *kernels, const double *wave);
 
-/* signal: (2 * HALF + rows, leads) in 1/16 microvolt; wave: `leads` rows, `stride` apart; squares: (2, rows, leads). */
-void filter_rows(const Kernels *kernels, const double *signal, size_t leads, size_t rows, double *wave, size_t stride,
-                 double *squares);
-
 /* readable.py */
 
 /* How far each column of (count, leads) goes, by every `step`th row. */

@@ -1,7 +1,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "rhythm.h"
+#include "loops.h"
 
 #define LOUDEST 3.0
 #define ACTIVE 0.5
@@ -41,18 +41,13 @@ static size_t extend(Votes *votes, size_t rows)
     return votes->filled - rows;
 }
 
-WIDE_LOOPS void votes_push(Votes *votes, const double *squares, size_t rows)
+void votes_push(Votes *votes, const double *squares, size_t rows)
 {
-    const size_t leads = votes->leads, n = rows * leads, place = extend(votes, rows);
-    double *strength = votes->part[0], *upper = votes->part[1], *lower = votes->part[2];
-    for (size_t i = 0; i < n; i++) {
-        upper[i] = sqrt(squares[i]);
-        lower[i] = sqrt(squares[n + i]);
-        strength[i] = sqrt(upper[i] * lower[i]);
-    }
+    const size_t leads = votes->leads, place = extend(votes, rows);
+    loops->strengths(squares, rows * leads, votes->part[0], votes->part[1], votes->part[2]);
     for (size_t row = 0; row < rows; row++)
         for (size_t lead = 0; lead < leads; lead++)
-            votes->history[lead][place + row] = strength[row * leads + lead];
+            votes->history[lead][place + row] = votes->part[0][row * leads + lead];
     votes->fresh = rows;
     votes->end += (long)rows;
 }
