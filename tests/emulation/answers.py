@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
+from ecg_edge.runtime import native
 from ecg_edge.runtime.backends import Backend, open_model
 from ecg_edge.runtime.bundle import Bundle, load
 from ecg_edge.runtime.cli.main import main
@@ -76,7 +77,8 @@ def answers(request: dict[str, Any]) -> dict[str, Any]:
         bundle = load(name)
         for kind in bundle.manifest.models:
             models[f"{bundle.manifest.name}/{kind}"] = answer_of(name, bundle, kind, request)
-    about = f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}"
+    loops = "in NumPy" if native.kernels is None else f"compiled, {native.kernels.width()} doubles at once"
+    about = f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}, loops {loops}"
     return {"machine": about, "models": models}
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from sysconfig import get_paths
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 
@@ -26,6 +27,9 @@ DEBIAN_PACKAGES = ("python3", "libstdc++6", "libgomp1", "zlib1g")
 NEEDED = ("numpy", "onnxruntime", "pyserial")
 WHERE_INSTALLED = ("ai-edge-litert",)
 """Runtimes of bundles that are compared where this Python has them."""
+CROSS_COMPILER = "aarch64-linux-gnu-gcc"
+"""Makes the compiled loops for Arm, where it is there; otherwise NumPy does their work on that side."""
+LOOPS = Path("ecg_edge") / "runtime" / "native"
 GLIBC_MINOR = 36  # Debian 12's, the oldest with a Python that the package runs on
 PLATFORMS = ("manylinux2014_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in range(17, GLIBC_MINOR + 1)))
 """Tags of wheels that such a machine takes; pip wants each by name."""
@@ -198,6 +202,18 @@ class ArmMachine:
         run(pip, "building the wheel of ecg-edge")
         (wheel,) = built.glob("*.whl")
         zipfile.ZipFile(wheel).extractall(self.own)
+        self._loops()
+
+    def _loops(self) -> None:
+        """Compile the loops for Arm, beside those for this machine, by a name that only that Python looks for."""
+        if shutil.which(CROSS_COMPILER) is None:
+            return
+        folder = self.own / LOOPS
+        suffix = f".cpython-{self.python.name.removeprefix('python').replace('.', '')}-aarch64-linux-gnu.so"
+        flags = ("-std=c99", "-O3", "-ffp-contract=off", "-shared", "-fPIC", f"-I{get_paths()['include']}")
+        sources = map(str, sorted(folder.glob("*.c")))
+        target = str(folder / f"_kernels{suffix}")
+        run([CROSS_COMPILER, *flags, *sources, "-o", target, "-lm"], "compiling the loops for Arm")
 
 
 def run(command: Sequence[str], what: str, environment: dict[str, str] | None = None) -> str:
