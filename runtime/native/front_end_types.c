@@ -140,8 +140,9 @@ static PyObject *resampler_apply(ResamplerObject *self, PyObject *const *args, P
     }
     if (!expect(fits))
         return release(&all);
+    const Loops *with = loops_for(self->resampler.channels);
     const size_t beyond =
-        loops->resample(&self->resampler, in->buf, start->buf, kernel->buf, (size_t)rows, out->buf);
+        with->resample(&self->resampler, in->buf, start->buf, kernel->buf, (size_t)rows, out->buf);
     release(&all);
     return PyLong_FromSize_t(beyond);
 }

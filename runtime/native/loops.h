@@ -44,4 +44,7 @@ const Loops *wide_loops(void); /* NULL where this processor cannot run them */
 
 extern const Loops *loops; /* those in use */
 
+/* Return those to use for so many channels or leads side by side: where they are few, two at once are more. */
+const Loops *loops_for(size_t abreast);
+
 #endif

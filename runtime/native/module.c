@@ -4,6 +4,11 @@
 
 const Loops *loops;
 
+const Loops *loops_for(size_t abreast)
+{
+    return abreast < (size_t)loops->width ? narrow_loops() : loops;
+}
+
 static PyObject *py_use(PyObject *self, PyObject *width)
 {
     (void)self;

@@ -209,8 +209,9 @@ static PyObject *filters_apply(FiltersObject *self, PyObject *const *args, Py_ss
     if (!expect(leads <= LEADS && signal->shape[0] == 2 * HALF + rows && wave->shape[0] == leads &&
                 squares->shape[0] == 2 && squares->shape[1] == rows && squares->shape[2] == leads))
         return release(&all);
-    loops->filter_rows(&self->kernels, signal->buf, (size_t)leads, (size_t)rows, wave->buf,
-                (size_t)wave->strides[0] / sizeof(double), squares->buf);
+    const Loops *with = loops_for((size_t)leads);
+    with->filter_rows(&self->kernels, signal->buf, (size_t)leads, (size_t)rows, wave->buf,
+                      (size_t)wave->strides[0] / sizeof(double), squares->buf);
     release(&all);
     Py_RETURN_NONE;
 }
