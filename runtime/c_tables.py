@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .conditioning import RATES, SIXTEENTHS_LIMIT
+from .conditioning import RATES
 from .contract import Contract
 from .filters import BLOCK, COEFFICIENT_BITS, FRACTION_BITS, KERNEL_SECONDS, resampling_kernel
+from .resampling import SIXTEENTHS_LIMIT
 from .stft import MAGNITUDE_BITS, MANTISSA_BITS, TABLE_BITS, Stft, twiddle_tables, window_table
 
 BUILT_IN_RATES = (250, 360, 500, 1000)

@@ -22,19 +22,18 @@ import numpy.typing as npt
 
 from ecg_edge.firmware_bridge.errors import EcgEdgeError
 from ecg_edge.firmware_bridge.leads import LEADS, derivation, present
-from ecg_edge.firmware_bridge.recording import COUNT_LIMIT, Recording
+from ecg_edge.firmware_bridge.recording import Recording
 
 from . import native
-from .bridge import REBASE_LIMIT, Bridge
+from .bridge import Bridge
 from .contact import Contact
 from .contract import Contract
-from .filters import BLOCK, COEFFICIENT_BITS, FRACTION_BITS, KERNEL_SECONDS, highpass_matrix, resampling_matrix
+from .filters import BLOCK, KERNEL_SECONDS, highpass_matrix
+from .resampling import Resampler, beyond, overlapping
 
 GROUP = 4  # blocks that go through the high-pass together: 1 s, the shortest hop of windows, on whose grid they end
 RATES = (100, 2000)  # device rates in Hz that can be resampled; below 100 Hz there is no pass band to 40 Hz
 PV_PER_LSB = (1, 10**8)  # picovolts per count; above 100 microvolts per count an ECG has no shape left
-PV_PER_THIRTYSECOND = 2_000_000  # picovolts of 32 times 1/16 microvolt: what 1/32 LSB is divided by
-SIXTEENTHS_LIMIT = 2**27 - 1  # 8.4 V; an input beyond it is no electrode's voltage
 
 
 _NO_FAST = np.zeros((0, len(LEADS)))
@@ -97,37 +96,26 @@ class Conditioner:
 
         self._rate = rate
         self._model_rate = contract.rate
-        self._pv = pv_per_lsb
         self._half = floor(KERNEL_SECONDS * rate) + 1
         self.delay_samples = contract.highpass_boxcar - 1  # by which the high-pass is behind `fast`
         # Samples of constant past before the first one, so that a hop's last sample is a block's last sample.
         self.lead_in = -self.delay_samples % BLOCK
         # The last input of any output comes this much later than the output's own instant.
         self.delay_seconds = self._half / rate + self.delay_samples / contract.rate
-        self._resample = {
-            phase: resampling_matrix(phase, rate, contract.rate, self._half, mains)
-            for phase in {self._block_start(b) % contract.rate for b in range(4)}
-        }
-        self._highpass = highpass_matrix(contract.highpass_boxcar)
-        to_thirtyseconds = 2.0 ** (FRACTION_BITS - COEFFICIENT_BITS)  # exact in binary
-        self._derive = np.ascontiguousarray(self._derivation.T * to_thirtyseconds)
-        self._may_saturate = self._largest() > SIXTEENTHS_LIMIT
-
-        self._boxcar = contract.highpass_boxcar
-        self._scale = pv_per_lsb / PV_PER_THIRTYSECOND
-        self._offset = (PV_PER_THIRTYSECOND // 2 + 0.25) / PV_PER_THIRTYSECOND
-        self._kernels, self._resampler = native.kernels, self._compile()
+        starts = [self._block_start(b) for b in range(4)]
+        self._resampler = Resampler(rate, contract.rate, self._half, mains, starts, self._derivation, pv_per_lsb)
+        self._kernels, self._boxcar = native.kernels, contract.highpass_boxcar
+        self._highpass = highpass_matrix(self._boxcar)
         self._fast = self._eager = eager
         channels = len(leads)
-        self._steps: dict[tuple[int, int], _Step] = {}
         self._aim(0)  # the next block; block b starts at model sample b * BLOCK - lead_in
         self._grouped = 0  # blocks of the next group that are resampled
         self._bridge = Bridge(channels)
         self.contact = Contact(rate, pv_per_lsb, leads)
-        capacity = max(m.shape[1] for m in self._resample.values()) + 2 * rate
+        capacity = self._resampler.span + 2 * rate
         self._input = np.zeros((capacity, channels))
         self._input_invalid = np.zeros((capacity, channels), dtype=np.bool_)
-        self._views: dict[tuple[bool, int, int, int], npt.NDArray[np.float64]] = {}
+        self._views: dict[int, npt.NDArray[np.float64]] = {}  # of what the high-pass takes, by the number of blocks
         # Rows of it that are bridged, those before the first sample included; then rows that wait; whether any is
         # marked among those.
         self._filled = self._end = self._half - 1 - self._block_start(0) // contract.rate
@@ -224,43 +212,13 @@ class Conditioner:
         self._block = block
         left = GROUP - (block - (self.lead_in + self.delay_samples) // BLOCK) % GROUP  # the first group is shorter
         self._blocks = 1 if self._eager else left
-        start = self._block_start(block)
-        key = (start % self._model_rate, self._blocks)
-        if key not in self._steps:
-            places = key[0] + np.arange(self._blocks * BLOCK + 1) * self._rate
-            first, phases = places // self._model_rate, places % self._model_rate
-            offsets = tuple(first[::BLOCK].tolist())
-            matrices = tuple(self._resample[phase] for phase in phases[:-1:BLOCK].tolist())
-            kernel = np.searchsorted(self._phases, phases[:-1]).astype(np.int32)
-            needed = offsets[-2] + matrices[-1].shape[1]
-            self._steps[key] = _Step(offsets, matrices, needed, first[:-1].astype(np.int32), kernel)
-        self._step = self._steps[key]
-
-    def _compile(self) -> "native.Resampler | None":
-        """Return the compiled way from the input to 1/16 microvolt, None without it; note the phases that occur."""
-        taps = {}
-        for start, matrix in self._resample.items():
-            places = start + np.arange(BLOCK) * self._rate
-            for row, first, phase in zip(matrix, places // self._model_rate, places % self._model_rate, strict=True):
-                taps[int(phase)] = row[first : first + 2 * self._half]
-        self._phases = sorted(taps)
-        if native.kernels is None:
-            return None
-        table = np.stack([taps[phase] for phase in self._phases])
-        made: native.Resampler = native.kernels.Resampler(
-            table, self._derive, self._scale, self._offset, float(SIXTEENTHS_LIMIT)
-        )
-        return made
+        self._step = self._resampler.step(self._block_start(block), self._blocks)
 
     def _work_step(self) -> Conditioned:
         """Resample the blocks of the next step; where they complete a group, take that through the high-pass."""
         place = 2 * self.delay_samples + self._grouped * BLOCK
         fresh = self._sixteenths[place : place + self._blocks * BLOCK]
-        if self._resampler is not None:
-            self.saturated += self._resampler.apply(self._input, self._step.first, self._step.kernel, fresh)
-        else:
-            np.matmul(self._resampled(), self._derive, out=fresh)  # exact: below 2**48
-            self._to_sixteenths(fresh)
+        self.saturated += self._resampler.apply(self._step, self._input, fresh)
         if self._block == 0:
             self._sixteenths[:place] = fresh[0]  # the past is constant, and so is the lead-in
         fresh_invalid = self._take_mask(len(fresh))
@@ -302,32 +260,18 @@ class Conditioner:
             taken = self._sixteenths[: history + n]
             self.saturated += self._kernels.highpass(taken, self._boxcar, out, counted.start, counted.stop)
             return out
-        microvolts = self._highpass @ self._stretches(self._sixteenths, blocks, history + BLOCK, BLOCK)
+        if blocks not in self._views:
+            self._views[blocks] = overlapping(self._sixteenths, blocks, history + BLOCK, BLOCK)
+        microvolts = self._highpass @ self._views[blocks]
         microvolts += 0.5
         np.floor(microvolts, out=microvolts)
         signal = microvolts.reshape(n, len(LEADS))
         row = signal.reshape(-1)
         # Mostly the sum of squares is below the limit's, and then so is every sample.
-        if row.dot(row) >= 32767**2 and _beyond(signal, 32767):
+        if row.dot(row) >= 32767**2 and beyond(signal, 32767):
             self.saturated += int(np.count_nonzero(np.abs(signal[counted]) > 32767))
             np.clip(signal, -32767, 32767, out=signal)
         return signal.astype(np.int16)
-
-    def _resampled(self) -> npt.NDArray[np.float64]:
-        """Return the channels (samples, channels) of the step at the model rate, in LSB x 2**20."""
-        offsets, matrices = self._step.offsets, self._step.matrices
-        if offsets[-1] == offsets[1] * self._blocks and matrices[0] is matrices[-1]:
-            windows = self._stretches(self._input, self._blocks, matrices[0].shape[1], offsets[1])
-            return np.matmul(matrices[0], windows).reshape(self._blocks * BLOCK, -1)
-        pairs = zip(matrices, offsets, strict=False)  # the last offset is the next step's
-        return np.concatenate([matrix @ self._input[o : o + matrix.shape[1]] for matrix, o in pairs])
-
-    def _stretches(self, rows: npt.NDArray[np.float64], count: int, length: int, step: int) -> npt.NDArray[np.float64]:
-        """Return the view `_overlapping` of one of the two buffers, which stay where they are: made once."""
-        key = (rows is self._input, count, length, step)
-        if key not in self._views:
-            self._views[key] = _overlapping(rows, count, length, step)
-        return self._views[key]
 
     def _drop_input(self, count: int) -> None:
         """Forget the oldest `count` samples of the input."""
@@ -338,30 +282,6 @@ class Conditioner:
             self._input_invalid[left : self._filled] = False
             self._any_invalid = bool(self._input_invalid[:left].any())
         self._filled = self._end = left
-
-    def _to_sixteenths(self, fine: npt.NDArray[np.float64]) -> None:
-        """Round 1/32 LSB and scale to 1/16 microvolt, in place: two roundings, as of 64-bit integers.
-
-        The second is floor((x * pv + half) / divisor) for whole x. A quarter more than that numerator, a whole number,
-        makes a quotient at least 1 / (4 * divisor) = 1.25e-7 from the next whole one, with the same floor. Taken as x
-        times a rounded factor plus a rounded offset it is off by less than 4 * 2**-53 of itself, within
-        SIXTEENTHS_LIMIT by 6e-8: too little to change the floor. What is beyond is clipped.
-        """
-        fine += 0.5
-        np.floor(fine, out=fine)
-        fine *= self._scale
-        fine += self._offset
-        np.floor(fine, out=fine)
-        if self._may_saturate and _beyond(fine, SIXTEENTHS_LIMIT):
-            self.saturated += int(np.count_nonzero(np.abs(fine) > SIXTEENTHS_LIMIT))
-            np.clip(fine, -SIXTEENTHS_LIMIT, SIXTEENTHS_LIMIT, out=fine)
-
-    def _largest(self) -> float:
-        """Return a limit in 1/16 microvolt that no sample can pass before the high-pass, whatever the counts are."""
-        counts = COUNT_LIMIT + REBASE_LIMIT  # what a bridged sample may be off zero
-        gain = max(np.abs(matrix).sum(axis=1).max() for matrix in self._resample.values())
-        thirtyseconds = counts * gain * np.abs(self._derive).sum(axis=0).max() + 1
-        return float(thirtyseconds * self._pv / PV_PER_THIRTYSECOND + 1)
 
     def _take_mask(self, n: int) -> npt.NDArray[np.bool_]:
         """Put the invalid flags of the step's n samples with those of its group, and return them."""
@@ -389,33 +309,6 @@ class Conditioner:
         self._mask[self.delay_samples :] = False
         self._mask_set = bool(self._mask.any())
         return leaving
-
-
-class _Step(NamedTuple):
-    """What the blocks of one step are made of, by how their first output lies between two inputs."""
-
-    offsets: tuple[int, ...]
-    """First input of each block and of the next step, counted from the first of all."""
-    matrices: tuple[npt.NDArray[np.float64], ...]
-    """Resampling matrix of each block."""
-    needed: int
-    """Inputs that there must be."""
-    first: npt.NDArray[np.int32]
-    """First input of each output, counted as the offsets."""
-    kernel: npt.NDArray[np.int32]
-    """Which kernel makes each output."""
-
-
-def _beyond(values: npt.NDArray[np.float64], limit: float) -> bool:
-    """Return whether a value is further from zero than `limit`."""
-    return bool(np.maximum.reduce(values, axis=None) > limit or np.minimum.reduce(values, axis=None) < -limit)
-
-
-def _overlapping(rows: npt.NDArray[np.float64], count: int, length: int, step: int) -> npt.NDArray[np.float64]:
-    """Return a view (count, length, columns) of stretches of `length` rows, each `step` after the last."""
-    down, across = rows.strides
-    shape, strides = (count, length, rows.shape[1]), (step * down, down, across)
-    return np.lib.stride_tricks.as_strided(rows, shape, strides, writeable=False)
 
 
 def condition(recording: Recording, contract: Contract, mains: int | None = None) -> Conditioned:

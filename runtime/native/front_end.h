@@ -1,4 +1,4 @@
-/* The front end's loops: what conditioning.py, stft.py and quality.py do with NumPy, to the bit. */
+/* The front end's loops: what resampling.py, conditioning.py, stft.py and quality.py do with NumPy, to the bit. */
 #ifndef ECG_EDGE_FRONT_END_H
 #define ECG_EDGE_FRONT_END_H
 
