@@ -51,43 +51,46 @@ bool expect_arguments(Py_ssize_t given, Py_ssize_t wanted)
     return given == wanted;
 }
 
+/* Put a new object into a list, which then owns it; false where it could not be made. */
+static bool put(PyObject *list, size_t place, PyObject *value)
+{
+    return value && !PyList_SetItem(list, (Py_ssize_t)place, value);
+}
+
+/* Return a list that was filled, NULL where it was not. */
+static PyObject *filled(PyObject *list, bool good)
+{
+    if (good)
+        return list;
+    Py_XDECREF(list);
+    return NULL;
+}
+
 PyObject *list_of_longs(const int32_t *values, size_t count)
 {
     PyObject *list = PyList_New((Py_ssize_t)count);
-    for (size_t i = 0; list && i < count; i++) {
-        PyObject *value = PyLong_FromLong(values[i]);
-        if (!value || PyList_SetItem(list, (Py_ssize_t)i, value)) {
-            Py_DECREF(list);
-            return NULL;
-        }
-    }
-    return list;
+    bool good = list;
+    for (size_t i = 0; good && i < count; i++)
+        good = put(list, i, PyLong_FromLong(values[i]));
+    return filled(list, good);
 }
 
 PyObject *list_of_doubles(const double *values, size_t count)
 {
     PyObject *list = PyList_New((Py_ssize_t)count);
-    for (size_t i = 0; list && i < count; i++) {
-        PyObject *value = PyFloat_FromDouble(values[i]);
-        if (!value || PyList_SetItem(list, (Py_ssize_t)i, value)) {
-            Py_DECREF(list);
-            return NULL;
-        }
-    }
-    return list;
+    bool good = list;
+    for (size_t i = 0; good && i < count; i++)
+        good = put(list, i, PyFloat_FromDouble(values[i]));
+    return filled(list, good);
 }
 
 PyObject *list_of_rows(const double *values, size_t rows, size_t columns)
 {
     PyObject *list = PyList_New((Py_ssize_t)rows);
-    for (size_t row = 0; list && row < rows; row++) {
-        PyObject *one = list_of_doubles(values + row * columns, columns);
-        if (!one || PyList_SetItem(list, (Py_ssize_t)row, one)) {
-            Py_DECREF(list);
-            return NULL;
-        }
-    }
-    return list;
+    bool good = list;
+    for (size_t row = 0; good && row < rows; row++)
+        good = put(list, row, list_of_doubles(values + row * columns, columns));
+    return filled(list, good);
 }
 
 PyObject *tuple_of_flags(const bool *flags, size_t count)

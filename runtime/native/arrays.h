@@ -39,8 +39,9 @@ PyObject *tuple_of_flags(const bool *flags, size_t count);
 void deallocate(PyObject *self);
 int add_type(PyObject *module, const char *name, PyType_Spec *spec);
 
-/* What front_end_types.c and rhythm_types.c add to the module. */
+/* What front_end_types.c, rhythm_types.c and beats_types.c add to the module. */
 int add_front_end(PyObject *module);
 int add_rhythm(PyObject *module);
+int add_beats(PyObject *module);
 
 #endif

@@ -38,7 +38,10 @@ static PyMethodDef functions[] = {
 static int execute(PyObject *module)
 {
     loops = wide_loops() ? wide_loops() : narrow_loops();
-    return PyModule_AddIntConstant(module, "VERSION", VERSION) || add_front_end(module) || add_rhythm(module) ? -1 : 0;
+    return PyModule_AddIntConstant(module, "VERSION", VERSION) || add_front_end(module) || add_rhythm(module) ||
+                   add_beats(module)
+               ? -1
+               : 0;
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, execute}, {0, NULL}};
